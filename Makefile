@@ -1,0 +1,37 @@
+# `make help` lists what can be made; the two that matter are `make up` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help up test lint setup setup-test lock clean
+
+# Passed on: make up ARGS="--port 9000", make test ARGS="tests/unit -k names"
+ARGS ?=
+
+# uv brings certificates of its own; with this it also trusts those a company put on the machine.
+export UV_SYSTEM_CERTS ?= 1
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
+
+up: setup ## start a tracking server on this computer and say how to connect (ARGS="--port 9000")
+	@.venv/bin/trackstack deploy local --show-passwords $(ARGS)
+
+test: setup-test lint ## install what the tests need and run them all (ARGS="tests/unit -k names" for some)
+	@sh make/test.sh $(ARGS)
+
+lint: setup-test ## check style, types and the floors of the house
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+setup: ## install what the kit needs: nginx, and the rest into .venv
+	@sh make/bootstrap.sh run
+
+setup-test: ## install what the tests need besides
+	@sh make/bootstrap.sh test
+
+lock: setup-test ## write the lock files anew, keeping versions that still fit (ARGS=--upgrade for newer ones)
+	@sh make/lock.sh $(ARGS)
+
+clean: ## remove .venv and all that tools left in this folder; running servers and their data stay
+	rm -rf .venv dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,182 @@
+"""The agent's rounds: read what is desired, run every step, report, wait for a change."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from trackstack.agent import folders
+from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
+from trackstack.agent.ensure_mlflow import ensure_mlflow
+from trackstack.agent.ensure_nginx import ensure_nginx
+from trackstack.agent.ensure_release import (
+    ensure_files,
+    ensure_folders,
+    ensure_packages,
+    ensure_retired,
+    ensure_secrets,
+    live_release_id,
+    stop_all_but,
+)
+from trackstack.agent.ensure_users import ensure_users
+from trackstack.agent.machine import Machine, StepError
+from trackstack.agent.report import Reporter
+from trackstack.agent.round import Round, generation
+from trackstack.control.base import ControlStore, audit
+from trackstack.desired import (
+    Applied,
+    Cleanup,
+    DesiredDocument,
+    Release,
+    StepReport,
+    Users,
+    expiries,
+)
+from trackstack.errors import TrackstackError
+
+_HEARTBEAT_SECONDS = 30.0
+_RETRY_SECONDS = 5.0
+_SHORTEST_WAIT_SECONDS = 0.01
+
+_log = logging.getLogger("trackstack.agent")
+
+W = TypeVar("W", bound=DesiredDocument)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One named part of the desired state.
+
+    Attributes:
+        ensure: makes it true; looks first, and may be killed at any line and run again.
+        of_release: whether its failure means that the release is not taken up.
+    """
+
+    name: str
+    ensure: Callable[[Round], None]
+    of_release: bool = True
+
+
+STEPS: tuple[Step, ...] = (
+    Step("folders", ensure_folders, of_release=False),
+    Step("users", ensure_users, of_release=False),
+    Step("files", ensure_files),
+    Step("packages", ensure_packages),
+    Step("secrets", ensure_secrets),
+    Step("mlflow", ensure_mlflow),
+    Step("nginx", ensure_nginx),
+    Step("retired", ensure_retired),
+    Step("cleaned", ensure_cleaned, of_release=False),
+)
+
+
+def run_forever(store: ControlStore, machine: Machine, reporter: Reporter) -> None:
+    """Converge, then wait for a change, an expiry, a retry or the next heartbeat."""
+    applied = Applied()
+    while True:
+        this, tags = read_desired(store, machine)
+        applied, healthy = converge(this, reporter, applied)
+        store.wait_for_change(tags, _pause(this, healthy))
+
+
+def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str, str | None]]:
+    """Read what is desired now, and the tags to wait on."""
+    tags: dict[str, str | None] = {}
+
+    def read(kind: type[W]) -> W | TrackstackError | None:
+        stored = store.get(kind.KEY)
+        tags[kind.KEY] = stored.tag if stored else None
+        if stored is None:
+            return None
+        try:
+            document = kind.from_bytes(stored.data)
+        except TrackstackError as error:
+            return error
+        audit(store, document)
+        return document
+
+    users, release, cleanup = read(Users), read(Release), read(Cleanup)
+    return Round(machine, datetime.now(UTC), users, release, cleanup), tags
+
+
+def converge(this: Round, reporter: Reporter, applied: Applied) -> tuple[Applied, bool]:
+    """Run every step once; a failing step of the release ends the release's steps only.
+
+    Returns:
+        What holds now, and whether every step ended well.
+    """
+    seen = Applied(
+        release=generation(this.release),
+        users=generation(this.users),
+        cleanup=generation(this.cleanup),
+    )
+    steps: list[StepReport] = []
+    release_fails = False
+    for step in STEPS:
+        if step.of_release and release_fails:
+            continue
+        if step.of_release and applied.release != seen.release:
+            # Somebody may be watching; an unchanged release is not worth a write for each step.
+            running = StepReport(name=step.name, state="running")
+            reporter.write(False, seen, applied, [*steps, running])
+        report = _run(step, this)
+        steps.append(report)
+        if report.state == "failed":
+            if step.of_release:
+                release_fails = True
+                fall_back(this)
+        elif step.name == "users" and applied.users != seen.users:
+            applied = applied.model_copy(update={"users": seen.users})
+            reporter.write(False, seen, applied, steps)
+    applied = Applied(
+        release=applied.release if release_fails else seen.release,
+        users=applied.users,
+        cleanup=cleaned_generation(),
+    )
+    healthy = all(report.state == "done" for report in steps)
+    reporter.write(healthy, seen, applied, steps)
+    return applied, healthy
+
+
+def fall_back(this: Round) -> None:
+    """Leave only the services of the release that serves, when there is one."""
+    live = live_release_id()
+    if live is None:
+        return
+    for definition in (folders.RELEASES / live / "services").glob("mlflow-*.conf"):
+        try:
+            stop_all_but(this, definition.stem)
+        except StepError as error:
+            _log.error("the failed release's services are not gone: %s", error.problem)
+
+
+def _run(step: Step, this: Round) -> StepReport:
+    started = time.monotonic()
+    problem, output = None, None
+    try:
+        step.ensure(this)
+    except StepError as error:
+        problem, output = error.problem, error.output
+    except OSError as error:
+        problem = f"{error.strerror or type(error).__name__}: {error.filename or 'no file named'}"
+    except Exception as error:  # the report must go out, whatever a step runs into
+        _log.exception("step %s", step.name)
+        problem = f"{type(error).__name__}: {error}"
+    seconds = round(time.monotonic() - started, 3)
+    if problem is None:
+        return StepReport(name=step.name, state="done", seconds=seconds)
+    _log.error("step %s: %s\n%s", step.name, problem, output or "")
+    return StepReport(
+        name=step.name, state="failed", seconds=seconds, problem=problem, output=output
+    )
+
+
+def _pause(this: Round, healthy: bool) -> float:
+    pause = _HEARTBEAT_SECONDS if healthy else _RETRY_SECONDS
+    if isinstance(this.users, Users):
+        now = datetime.now(UTC)
+        coming = [(at - now).total_seconds() for at in expiries(this.users) if at > this.now]
+        pause = min([pause, *coming])
+    return max(_SHORTEST_WAIT_SECONDS, pause)

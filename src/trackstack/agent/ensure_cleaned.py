@@ -1,0 +1,77 @@
+"""Removes for good what verify logged: MLflow itself only marks runs and experiments."""
+
+import secrets
+from pathlib import Path
+
+from trackstack.agent import folders
+from trackstack.agent.ensure_users import let_in, shut_out
+from trackstack.agent.machine import run
+from trackstack.agent.round import Round
+from trackstack.control.directory import write_durably
+from trackstack.desired import Cleanup, Release
+
+_AGENT = "trackstack.agent"
+
+
+def ensure_cleaned(this: Round) -> None:
+    """Carry out the clean-up document once; MLflow refuses what is not marked as deleted."""
+    cleanup, release = this.wanted_cleanup(), this.wanted_release()
+    if cleanup is None or release is None or cleaned_generation() >= cleanup.generation:
+        return
+    # Noted before it is tried: an id that is gone already would fail again for ever.
+    write_durably(folders.CLEANED, str(cleanup.generation).encode())
+    # Artifacts are reached through the proxy, so mlflow gc needs a login while it runs.
+    password = secrets.token_urlsafe(24)
+    let_in(_AGENT, f"{_AGENT}:{{PLAIN}}{password}\n")
+    try:
+        _collect(cleanup, release, password)
+    finally:
+        shut_out(_AGENT)
+    remove_empty_folders(folders.ARTIFACTS / cleanup.experiment)
+
+
+def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
+    settings = _settings(folders.SERVICES / f"{release.mlflow}.env")
+    command = [str(folders.PACKAGES / release.packages_id / "bin" / "python"), "-m", "mlflow", "gc"]
+    command += ["--backend-store-uri", settings["MLFLOW_BACKEND_STORE_URI"]]
+    # All three, always: a missing one means everything that anybody deleted.
+    command += ["--run-ids", ",".join(cleanup.runs)]
+    command += ["--logged-model-ids", ",".join(cleanup.models)]
+    command += ["--experiment-ids", cleanup.experiment]
+    run(
+        command,
+        "mlflow gc failed",
+        {
+            **settings,
+            "MLFLOW_TRACKING_URI": release.url,
+            "MLFLOW_TRACKING_USERNAME": _AGENT,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            "PYTHONSAFEPATH": "1",
+        },
+    )
+
+
+def cleaned_generation() -> int:
+    """The generation of the last clean-up that was carried out; 0 for none."""
+    try:
+        return int(folders.CLEANED.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove a folder and those in it as far as they hold no file."""
+    if not folder.is_dir():
+        return
+    for inner in folder.iterdir():
+        if inner.is_dir():
+            remove_empty_folders(inner)
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # somebody's file is in it
+
+
+def _settings(file: Path) -> dict[str, str]:
+    lines = file.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)

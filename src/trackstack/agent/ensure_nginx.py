@@ -1,0 +1,91 @@
+"""nginx: the release's settings are live; a release whose settings fail leaves the old ones."""
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from trackstack.agent import folders
+from trackstack.agent.ensure_release import place_service
+from trackstack.agent.machine import StepError, ask, run, tail, wait_for
+from trackstack.agent.round import Round
+from trackstack.desired import Release
+
+_SWITCH_SECONDS = 15
+
+
+def ensure_nginx(this: Round) -> None:
+    """Have nginx serve the release, and nobody let in without a login."""
+    release = this.wanted_release()
+    if release is None:
+        return
+    settings = folders.RELEASES / release.id / "nginx" / "nginx.conf"
+    before = _target(folders.NGINX_SETTINGS)
+    if before != settings:
+        _check(settings)
+        link(folders.NGINX_SETTINGS, settings)
+    place_service(release, "nginx")
+    try:
+        _switch(this, release)
+    except StepError:
+        if before is not None and before != settings:
+            link(folders.NGINX_SETTINGS, before)
+            this.machine.reload("nginx")
+        raise
+    link(folders.LIVE, folders.RELEASES / release.id)
+
+
+def _switch(this: Round, release: Release) -> None:
+    if not _serves(release):
+        if this.machine.running("nginx"):
+            this.machine.reload("nginx")
+        else:
+            this.machine.start("nginx")
+    down = lambda: not this.machine.running("nginx")  # noqa: E731
+    if not wait_for(lambda: _serves(release), _SWITCH_SECONDS, gone=down):
+        raise StepError("nginx does not take up its settings", tail(folders.NGINX_ERRORS))
+    status = _status(f"{release.url}/")
+    if status != 401:
+        raise StepError(
+            f"{release.url}/ answers {status or 'nothing'} to nobody in particular, not 401"
+        )
+
+
+def _check(settings: Path) -> None:
+    program = shutil.which("nginx")
+    if program is None:
+        raise StepError("there is no nginx on this machine")
+    run(
+        [program, "-t", "-q", "-p", "./", "-c", str(settings), "-e", "stderr"],
+        "nginx refuses the release's settings",
+    )
+
+
+def _serves(release: Release) -> bool:
+    return ask(folders.NGINX_SOCKET, "/release") == (200, release.nginx)
+
+
+def _status(url: str) -> int | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def link(name: Path, target: Path) -> None:
+    """Point a link in the machine's folder somewhere else, in one step."""
+    if _target(name) == target:
+        return
+    new = name.with_name(f"{name.name}.new")
+    new.unlink(missing_ok=True)
+    os.symlink(target, new)
+    new.replace(name)
+
+
+def _target(name: Path) -> Path | None:
+    return name.readlink() if name.is_symlink() else None

@@ -1,0 +1,134 @@
+"""What a release needs before a service of it starts: files, packages, keys, room."""
+
+import secrets
+import shutil
+import sys
+from base64 import urlsafe_b64encode
+
+import uv
+
+from trackstack.agent import folders
+from trackstack.agent.machine import StepError, run
+from trackstack.agent.round import Round
+from trackstack.control.directory import flush_folder, write_durably
+from trackstack.desired import Release
+
+_KEPT_RELEASES = 3
+
+
+def ensure_folders(_: Round) -> None:
+    """Have every folder of the machine."""
+    make_folders()
+
+
+def make_folders() -> None:
+    """Make every folder below the one this process runs in, for the owner only."""
+    for folder in folders.ALL:
+        folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def ensure_files(this: Round) -> None:
+    """Have every file of the release in a folder named by its id; nothing uses them yet."""
+    release = this.wanted_release()
+    if release is None:
+        return
+    folder = folders.RELEASES / release.id
+    if not folder.is_dir():
+        staged = folders.RELEASES / "new"
+        shutil.rmtree(staged, ignore_errors=True)
+        for file in release.files:
+            write_durably(staged / file.path, file.content.encode(), 0o600)
+        # The folder has its name only once it is whole.
+        staged.rename(folder)
+        flush_folder(folders.RELEASES)
+
+
+def ensure_packages(this: Round) -> None:
+    """Have the release's locked packages installed, every one checked against its hash."""
+    release = this.wanted_release()
+    if release is None:
+        return
+    folder = folders.PACKAGES / release.packages_id
+    whole = folder / ".whole"
+    if whole.is_file():
+        return
+    tool = uv.find_uv_bin()
+    lock = folders.TEMPORARY / "packages.txt"
+    lock.write_text(release.packages)
+    run(
+        [
+            tool,
+            "venv",
+            "--quiet",
+            "--clear",
+            "--no-project",
+            "--python",
+            sys.executable,
+            str(folder),
+        ],
+        "the folder for the server's packages could not be made",
+        {"UV_PYTHON_DOWNLOADS": "never"},
+    )
+    run(
+        [tool, "pip", "sync", "--quiet", "--require-hashes", "--python", str(folder), str(lock)],
+        "the server's packages could not be installed",
+    )
+    write_durably(whole, b"")
+
+
+def ensure_secrets(_: Round) -> None:
+    """Have MLflow's own keys, made once; losing them loses what MLflow encrypted with them."""
+    if folders.SECRETS.is_file():
+        return
+    passphrase = secrets.token_urlsafe(32)
+    webhook = urlsafe_b64encode(secrets.token_bytes(32)).decode()  # a Fernet key
+    write_durably(
+        folders.SECRETS,
+        f"MLFLOW_CRYPTO_KEK_PASSPHRASE={passphrase}\n"
+        f"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY={webhook}\n".encode(),
+    )
+
+
+def ensure_retired(this: Round) -> None:
+    """Stop what the live release does not run, and drop files and packages long unused."""
+    live = live_release_id()
+    release = this.wanted_release()
+    if release is None or live != release.id:
+        return
+    stop_all_but(this, release.mlflow)
+    newest = sorted(folders.RELEASES.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in newest[:-_KEPT_RELEASES]:
+        if folder.name != live:
+            shutil.rmtree(folder)
+    for folder in folders.PACKAGES.iterdir():
+        if folder.name != release.packages_id:
+            shutil.rmtree(folder)
+
+
+def stop_all_but(this: Round, kept: str) -> None:
+    """Stop every MLflow service but one, and forget their definitions."""
+    for definition in folders.SERVICES.glob("mlflow-*.conf"):
+        if definition.stem != kept:
+            retire(this, definition.stem)
+
+
+def retire(this: Round, service: str) -> None:
+    """Stop one service and forget its definition."""
+    this.machine.stop(service)
+    for file in folders.SERVICES.glob(f"{service}.*"):
+        file.unlink()
+
+
+def place_service(release: Release, service: str) -> None:
+    """Copy a service's files from the release to where the machine looks for services."""
+    prefix = f"services/{service}."
+    files = [file for file in release.files if file.path.startswith(prefix)]
+    if not files:
+        raise StepError(f"the release holds no files of the service {service}")
+    for file in files:
+        write_durably(folders.SERVICES / file.path.removeprefix("services/"), file.content.encode())
+
+
+def live_release_id() -> str | None:
+    """The id of the release that serves now."""
+    return folders.LIVE.readlink().name if folders.LIVE.is_symlink() else None

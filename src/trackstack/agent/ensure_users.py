@@ -1,0 +1,51 @@
+"""Who may enter: one password file per user, put in place by a rename, so nothing is reloaded."""
+
+import shutil
+from pathlib import Path
+
+from trackstack.agent import folders
+from trackstack.agent.round import Round
+
+
+def ensure_users(this: Round) -> None:
+    """Let in exactly the users of the document whose time has not run out."""
+    users = this.wanted_users()
+    wanted = {
+        name: f"{name}:{user.hash}\n"
+        for name, user in (users.users.items() if users else ())
+        if user.may_enter(this.now)
+    }
+    for name, line in wanted.items():
+        let_in(name, line)
+    for folder in folders.USERS.iterdir():
+        if folder.name not in wanted:
+            shut_out(folder.name)
+
+
+def let_in(name: str, line: str) -> None:
+    """Put one user's password line in place; a reader sees the old line or the new one.
+
+    Not flushed to the disk: a power cut may lose it, and the next round writes it again from
+    the document.
+    """
+    current = folders.USERS / name / "current"
+    if _text(current) == line:
+        return
+    current.parent.mkdir(exist_ok=True)
+    new = current.with_name("new")
+    new.write_text(line)
+    new.replace(current)
+
+
+def shut_out(name: str) -> None:
+    """Take a user's password away, at once."""
+    folder = folders.USERS / name
+    (folder / "current").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,37 @@
+"""The machine's folder. The agent and every service are started in it and name paths from it.
+
+Relative paths keep the sockets' short: a socket's path may hold 104 bytes (macOS) or 108
+(Linux), and a home folder alone can be longer.
+"""
+
+from pathlib import Path
+
+USERS = Path("users")
+RELEASES = Path("releases")
+LIVE = Path("live")
+"""A link to the release that serves."""
+SERVICES = Path("services")
+NGINX_SETTINGS = Path("nginx.conf")
+"""A link to the settings nginx runs with."""
+PACKAGES = Path("packages")
+DATA = Path("data")
+ARTIFACTS = DATA / "artifacts"
+SECRETS = DATA / "secrets.env"
+CLEANED = DATA / "cleaned"
+"""Holds the generation of the last clean-up that was carried out."""
+RUN = Path("run")
+NGINX_SOCKET = RUN / "nginx.sock"
+SUPERVISOR_SOCKET = RUN / "supervisor.sock"
+LOGS = Path("logs")
+MLFLOW_LOG = LOGS / "mlflow.log"
+NGINX_LOG = LOGS / "nginx.jsonl"
+NGINX_ERRORS = LOGS / "nginx-errors.log"
+AGENT_LOG = LOGS / "agent.log"
+TEMPORARY = Path("tmp")
+
+ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, RUN, LOGS, TEMPORARY)
+
+
+def mlflow_socket(service: str) -> Path:
+    """Where an MLflow service listens."""
+    return RUN / f"{service}.sock"

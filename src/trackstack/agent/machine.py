@@ -1,0 +1,123 @@
+"""What the agent needs of a service manager, and of the processes it runs itself."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+_TAIL = 4000
+
+
+class Machine(Protocol):
+    """Starts, stops and reloads services by name; each call may be repeated."""
+
+    def start(self, service: str) -> None:
+        """Take up a service's definition from the services folder and start it."""
+
+    def stop(self, service: str) -> None:
+        """Stop a service and forget its definition; returns when its processes are gone."""
+
+    def reload(self, service: str) -> None:
+        """Have a service read its settings again."""
+
+    def running(self, service: str) -> bool:
+        """Whether a service is up or on its way up."""
+
+
+class StepError(Exception):
+    """A step could not make its part true.
+
+    Attributes:
+        problem: one sentence.
+        output: the tail of what the failing program printed.
+    """
+
+    def __init__(self, problem: str, output: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.output = output
+
+
+def run(command: list[str], problem: str, environment: dict[str, str] | None = None) -> str:
+    """Run a program to its end and return what it printed.
+
+    Args:
+        command: never with a secret in it.
+        problem: the sentence to fail with.
+        environment: what to set beside the agent's own environment.
+
+    Raises:
+        StepError: it is not there, or ended with another status than 0.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise StepError(f"{problem}: there is no program {command[0]} on this machine") from error
+    if done.returncode != 0:
+        raise StepError(problem, done.stdout[-_TAIL:])
+    return done.stdout
+
+
+def tail(log: Path) -> str:
+    """The end of a log, or nothing when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def ask(
+    unix_socket: Path, path: str, host: str = "localhost", body: object = None, timeout: float = 10
+) -> tuple[int, str] | None:
+    """One HTTP request over a unix socket: GET, or POST of a JSON body.
+
+    Returns:
+        Status and body, or None when nobody answers.
+    """
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(str(unix_socket))
+        connection.request(
+            "GET" if body is None else "POST",
+            path,
+            body=None if body is None else json.dumps(body),
+            headers={"Host": host, "Content-Type": "application/json"},
+        )
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def wait_for(
+    condition: Callable[[], bool], seconds: float, gone: Callable[[], bool] | None = None
+) -> bool:
+    """Look every 50 ms until a condition holds, or it is gone for good, or time is up."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        if gone is not None and gone():
+            return False
+        time.sleep(0.05)
+    return False

@@ -1,0 +1,52 @@
+"""One round of the agent: the desired documents as read, and where the round runs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from trackstack.agent.machine import Machine, StepError
+from trackstack.desired import Cleanup, Document, Release, Users
+from trackstack.errors import TrackstackError
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the steps of one round work on.
+
+    Attributes:
+        now: the time that expiries are held against.
+        users: as read; the error when the document is damaged; None when there is none.
+        release: likewise.
+        cleanup: likewise.
+    """
+
+    machine: Machine
+    now: datetime
+    users: Users | TrackstackError | None
+    release: Release | TrackstackError | None
+    cleanup: Cleanup | TrackstackError | None
+
+    def wanted_users(self) -> Users | None:
+        """The users document, or None when there is none yet."""
+        return _sound(self.users)
+
+    def wanted_release(self) -> Release | None:
+        """The release document, or None when there is none yet."""
+        return _sound(self.release)
+
+    def wanted_cleanup(self) -> Cleanup | None:
+        """The clean-up document, or None when there is none yet."""
+        return _sound(self.cleanup)
+
+
+def generation(document: Document | TrackstackError | None) -> int:
+    """The generation of a document as read; 0 when it cannot be told."""
+    return document.generation if isinstance(document, Document) else 0
+
+
+def _sound(document: D | TrackstackError | None) -> D | None:
+    if isinstance(document, TrackstackError):
+        raise StepError(document.sentence)
+    return document

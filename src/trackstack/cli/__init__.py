@@ -1,0 +1,68 @@
+"""The command line: one file per command, named as the operation it calls."""
+
+import sys
+
+import typer
+
+from trackstack import __version__
+from trackstack.cli import (
+    deploy,
+    destroy,
+    env,
+    list_,
+    logs,
+    open_,
+    plan,
+    render,
+    status,
+    users,
+    verify,
+)
+from trackstack.cli.failures import rendered
+
+app = typer.Typer(
+    name="trackstack",
+    help="Deploys the MLflow tracking server for a team, and takes care of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+deploying = typer.Typer(help="Make an environment exist, check it, say how to connect.", no_args_is_help=True)  # fmt: skip
+deploying.command("local")(deploy.local)
+planning = typer.Typer(help="Say what a deploy would change; change nothing.", no_args_is_help=True)
+planning.command("local")(plan.local)
+
+app.add_typer(deploying, name="deploy")
+app.add_typer(planning, name="plan")
+app.command("list")(list_.list_)
+app.command("status")(status.status)
+app.command("open")(open_.open_)
+app.command("logs")(logs.logs)
+app.command("env")(env.env)
+app.add_typer(users.app, name="users")
+app.command("verify")(verify.verify)
+app.command("render")(render.render)
+app.command("destroy")(destroy.destroy)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _trackstack(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and leave."
+    ),
+) -> None:
+    """Deploys the MLflow tracking server for a team, and takes care of it."""
+
+
+def main() -> None:
+    """Run the command line; every way it can end has its exit code."""
+    with rendered():
+        app(prog_name="trackstack")
+    sys.exit(0)

@@ -1,0 +1,80 @@
+"""`trackstack destroy`."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trackstack.cli import console
+from trackstack.cli.options import EnvironmentOption, JsonOption
+from trackstack.errors import UsageError
+
+if TYPE_CHECKING:
+    from trackstack.operations.destroy import Stock
+
+
+def destroy(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove the data too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; data is kept.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Do not ask; needed for --purge.")
+    ] = None,
+    environment: EnvironmentOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop everything. The data stays, and `deploy` finds it again, unless --purge is said."""
+    from trackstack import environment as environments
+    from trackstack.operations import destroy as operation
+
+    if environment is not None and environment not in environments.all_names():
+        # Removing what is gone already is no failure: the second of two runs ends well.
+        if environments.Environment(environment).folder.exists() or not purge:
+            raise environments.no_such_environment(environment)
+    chosen = environments.find(environment)
+    operation.check(chosen)
+    agreed = (yes and not purge) or confirm == chosen.name
+    if not agreed:
+        _ask(chosen.name, purge, confirm, operation.take_stock(chosen))
+    folder = operation.destroy(chosen, purge)
+    if json:
+        console.document({"environment": chosen.name, "kept": str(folder) if folder else None})
+    elif folder is None:
+        console.result(f"Environment {chosen.name!r} is gone, and all it stored.")
+    else:
+        target = chosen.existing_record().plan.target
+        console.result(f"Environment {chosen.name!r} is stopped. Its data is kept in {folder}.")
+        console.result(f"To come back: {console.me()} deploy {target} -e {chosen.name}")
+        console.result(f"To remove it: {console.me()} destroy --purge -e {chosen.name}")
+
+
+def _ask(name: str, purge: bool, confirm: str | None, stock: "Stock") -> None:
+    if confirm is not None:
+        raise UsageError(f"--confirm says {confirm!r}, but the environment is {name!r}.")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        flag = f"--confirm {name}" if purge else "--yes"
+        raise UsageError("There is no terminal to ask on.", f"Say `{flag}` to go ahead.")
+    lost = "LOST FOR GOOD" if purge else "kept"
+    console.progress(f"CHANGE: environment {name!r} on this computer will be stopped; {lost}:")
+    for line in _stock_lines(stock):
+        console.progress(f"  {line}")
+    typed = typer.prompt(
+        "Type the environment's name to go ahead", err=True, default="", show_default=False
+    )
+    if typed != name:
+        raise UsageError("That is not its name; nothing was changed.")
+
+
+def _stock_lines(stock: "Stock") -> list[str]:
+    more = "more than " if stock.more_runs else ""
+    runs = (
+        "runs unknown (the server does not run)"
+        if stock.runs is None
+        else f"{more}{stock.runs:,} runs"
+    )
+    lines = [runs]
+    if stock.models is not None:
+        lines.append(f"{stock.models:,} registered models")
+    lines += [f"{console.size(stock.stored_bytes)} stored", f"{stock.people} users"]
+    if stock.last_write:
+        lines.append(f"last written {stock.last_write:%Y-%m-%d %H:%M} UTC")
+    return lines

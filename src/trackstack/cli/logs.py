@@ -1,0 +1,29 @@
+"""`trackstack logs`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from trackstack.cli import console
+from trackstack.cli.options import EnvironmentOption
+
+
+class Service(StrEnum):
+    """Whose log."""
+
+    nginx = "nginx"
+    mlflow = "mlflow"
+    agent = "agent"
+
+
+def logs(
+    service: Annotated[Service, typer.Argument(show_default=False)] = Service.mlflow,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Wait for more.")] = False,
+    environment: EnvironmentOption = None,
+) -> None:
+    """The log of nginx (JSON, a line a request), MLflow or the agent. [mlflow]"""
+    from trackstack import environment as environments
+
+    for line in environments.find(environment).target.logs(service.value, follow):
+        console.result(line)

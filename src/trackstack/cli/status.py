@@ -1,0 +1,49 @@
+"""`trackstack status`."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from trackstack.cli import console
+from trackstack.cli.options import EnvironmentOption, JsonOption
+from trackstack.errors import NotProvenError
+
+if TYPE_CHECKING:
+    from trackstack.operations.status import Status
+
+
+def status(environment: EnvironmentOption = None, json: JsonOption = False) -> None:
+    """How an environment is; ends with 3 when it should serve and does not."""
+    from trackstack import environment as environments
+    from trackstack.operations.status import status as look
+
+    seen = look(environments.find(environment))
+    if json:
+        console.document(seen.model_dump(mode="json"))
+    else:
+        for line in _lines(seen):
+            console.result(line)
+    if seen.state not in ("running", "removed") or seen.answers is False:
+        raise typer.Exit(NotProvenError.exit_code)
+
+
+def _lines(seen: "Status") -> list[str]:
+    answers = {True: "a login can read", False: "a login cannot read", None: "not asked"}
+    told = {
+        "environment": f"{seen.environment} ({seen.target})",
+        "address": seen.url,
+        "state": seen.state,
+        "answers": answers[seen.answers],
+        "users": str(seen.people),
+        "stored": console.size(seen.stored_bytes),
+        "versions": ", ".join(f"{name} {seen.versions[name]}" for name in sorted(seen.versions)),
+        "release": seen.release or "",
+        "last report": f"{seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else "",
+    }
+    lines = [f"{name:<12} {text}" for name, text in told.items() if text]
+    if seen.failed:
+        lines += [
+            f"step {seen.failed.name!r} fails: {seen.failed.problem}",
+            seen.failed.output or "",
+        ]
+    return lines

@@ -1,0 +1,1 @@
+"""The control store: where desired and observed state lie."""

@@ -1,0 +1,279 @@
+"""The documents in a control store: the wire between the laptop and the agent on the machine.
+
+Every document carries its format, the kit that wrote it and a growing generation, so that a
+reader refuses what it does not know and a waiter knows which write it waits for.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from trackstack import __version__
+from trackstack.errors import TrackstackError
+
+FORMAT = 1
+
+
+class Part(BaseModel):
+    """A frozen piece of a document; an unknown key is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Change(Part):
+    """Who wrote a document, from where and why: what its audit entry says.
+
+    Attributes:
+        who: the operating-system account, or the cloud identity.
+        where: the computer's name.
+        what: the change in a few words, such as 'add ada'; never a secret.
+    """
+
+    at: AwareDatetime
+    who: str
+    where: str
+    what: str
+
+
+class Document(Part):
+    """A whole document under one key of the store."""
+
+    KEY: ClassVar[str]
+
+    format: int = FORMAT
+    kit: str = __version__
+    generation: int = Field(default=1, ge=1)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a document.
+
+        Raises:
+            TrackstackError: it is corrupt, or written in a format this kit does not know.
+        """
+        try:
+            content = json.loads(data)
+            written_in = content["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _corrupt(cls.KEY, "it is not one of trackstack's documents") from error
+        if written_in != FORMAT:
+            raise TrackstackError(
+                f"{cls.KEY} is in format {written_in}, which trackstack {__version__} "
+                f"does not know; kit {content.get('kit', 'unknown')} wrote it.",
+                "Install that version of trackstack, or a newer one.",
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise _corrupt(cls.KEY, f"{place}: {first['msg']}") from error
+
+    def to_bytes(self) -> bytes:
+        """The document as it is stored: JSON, the same bytes for the same content."""
+        return _canonical(self.model_dump(mode="json"))
+
+
+class DesiredDocument(Document):
+    """A document that a person's command writes and an audit entry follows."""
+
+    change: Change
+
+
+class User(Part):
+    """One who may enter.
+
+    Attributes:
+        hash: the salted hash of the password, in the form nginx reads.
+        expires: when the agent shuts this user out, or None.
+    """
+
+    hash: Annotated[str, StringConstraints(pattern=r"^[!-9;-~]+$", max_length=256)]
+    created: AwareDatetime
+    rotated: AwareDatetime
+    expires: AwareDatetime | None = None
+
+    def may_enter(self, now: datetime) -> bool:
+        """Whether this user is let in at the given time."""
+        return self.expires is None or now < self.expires
+
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,127}$")]
+
+
+class Users(DesiredDocument):
+    """Who may enter, by name."""
+
+    KEY: ClassVar[str] = "desired/users.json"
+
+    users: dict[UserName, User]
+
+
+class ReleaseFile(Part):
+    """One file of the server.
+
+    Attributes:
+        path: relative to the machine's folder, below one of ROOTS.
+        content: text.
+        executable: whether it is a program; every file is for its owner only.
+    """
+
+    ROOTS: ClassVar[tuple[str, ...]] = ("nginx/", "services/")
+
+    path: Annotated[
+        str, StringConstraints(pattern=r"^(nginx|services)/[a-z0-9][a-z0-9._-]*$", max_length=80)
+    ]
+    content: str
+    executable: bool = False
+
+
+class Release(DesiredDocument):
+    """What the machine must run; it carries no command, only files and what to check.
+
+    Attributes:
+        files: every file, in the order of their paths.
+        packages: the server's Python packages: a requirements file with hashes.
+        mlflow: the MLflow service's name; it listens on run/NAME.sock.
+        host: the Host header that the agent's own requests to MLflow carry.
+        nginx: what nginx answers on run/nginx.sock once this release's settings are live.
+        url: where the machine itself reaches nginx.
+    """
+
+    KEY: ClassVar[str] = "desired/release.json"
+
+    files: tuple[ReleaseFile, ...]
+    packages: str
+    mlflow: Annotated[str, StringConstraints(pattern=r"^mlflow-[0-9a-f]{8}$")]
+    host: str
+    nginx: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+    url: str
+
+    @property
+    def id(self) -> str:
+        """The hash of the content: two releases with one id are the same server."""
+        return content_id(self.model_dump(mode="json", exclude=set(DesiredDocument.model_fields)))
+
+    @property
+    def packages_id(self) -> str:
+        """The hash of the package lock, which names the folder it is installed in."""
+        return content_id(self.packages)
+
+
+class Cleanup(DesiredDocument):
+    """What verify logged and MLflow marked as deleted: the agent removes it for good.
+
+    `mlflow gc` takes a missing list for 'everything anybody deleted', so that none of the
+    three may be empty.
+    """
+
+    KEY: ClassVar[str] = "desired/cleanup.json"
+
+    runs: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...], Field(min_length=1)
+    ]
+    models: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^m-[0-9a-f]{32}$")], ...], Field(min_length=1)
+    ]
+    experiment: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+
+
+class StepReport(Part):
+    """One step of the agent's last round.
+
+    Attributes:
+        seconds: how long it took, or None while it runs.
+        output: the tail of what it printed, when it failed.
+    """
+
+    name: str
+    state: Literal["running", "done", "failed"]
+    seconds: float | None = None
+    problem: str | None = None
+    output: str | None = None
+
+
+class Applied(Part):
+    """The generation of each desired document that holds on the machine now; 0 for none."""
+
+    release: int = 0
+    users: int = 0
+    cleanup: int = 0
+
+
+class Observed(Document):
+    """What a machine says of itself.
+
+    Attributes:
+        machine: the machine's id, which also names the document.
+        boot: which boot of the machine, so that a restart shows.
+        seen: the generations the last round worked on, applied or not.
+        healthy: whether the last round ended well.
+        release_id: the release that serves now.
+        versions: of what runs there, by name.
+        heartbeat: when this was written.
+    """
+
+    KEY: ClassVar[str] = "observed/machines/ID.json"
+
+    machine: str
+    boot: str
+    healthy: bool
+    seen: Applied
+    applied: Applied
+    release_id: str | None
+    versions: dict[str, str]
+    steps: tuple[StepReport, ...]
+    heartbeat: AwareDatetime
+
+    def failed_step(self) -> StepReport | None:
+        """The step that failed in the last round."""
+        return next((step for step in self.steps if step.state == "failed"), None)
+
+
+def observed_key(machine: str) -> str:
+    """Where a machine's report lies in the store."""
+    return f"observed/machines/{machine}.json"
+
+
+def audit_key(document: DesiredDocument) -> str:
+    """Where the audit entry of this very write lies: one entry for each generation."""
+    name = document.KEY.removeprefix("desired/").removesuffix(".json")
+    return f"audit/{document.change.at:%Y-%m-%d}/{name}-{document.generation:08}.json"
+
+
+def audit_entry(document: DesiredDocument) -> bytes:
+    """The audit entry of a write, the same bytes whoever makes it."""
+    return _canonical(
+        {
+            "format": FORMAT,
+            "kit": document.kit,
+            "document": document.KEY,
+            "generation": document.generation,
+            **document.change.model_dump(mode="json"),
+        }
+    )
+
+
+def content_id(content: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(_canonical(content)).hexdigest()[:16]
+
+
+def expiries(users: Users) -> Iterator[datetime]:
+    """When users' time runs out, in no order."""
+    return (user.expires for user in users.users.values() if user.expires is not None)
+
+
+def _canonical(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _corrupt(key: str, why: str) -> TrackstackError:
+    return TrackstackError(
+        f"{key} in the control store is damaged ({why}).",
+        "Put back an earlier copy of that file; nothing was changed.",
+    )

@@ -1,0 +1,246 @@
+"""An environment: its record, its first user's credentials, its target, its place at home."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from packaging.version import Version
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from trackstack import __version__, names
+from trackstack.control.directory import make_folder, write_durably
+from trackstack.errors import BusyError, TrackstackError, UsageError
+from trackstack.plan import Plan
+from trackstack.spec import Spec
+from trackstack.targets.base import Target
+from trackstack.targets.local import Local
+
+FORMAT = 1
+
+_LOCK = ".lock"
+
+
+class Record(BaseModel):
+    """What was decided, and stays until someone changes it.
+
+    Attributes:
+        kit: the version that wrote it last.
+        asked: what was asked for in so many words, by flags or in a spec file.
+        spec: the effective spec: every value decided.
+        plan: what the release in the control store was rendered from.
+        settled: whether users and release in the control store follow this record; False
+            while a deploy is under way, or after one that was killed.
+        removed: when it was destroyed with its data kept; None while it is meant to run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    kit: str = __version__
+    asked: dict[str, Any]
+    spec: Spec
+    plan: Plan
+    created: AwareDatetime
+    settled: bool = False
+    removed: AwareDatetime | None = None
+
+
+class Environment:
+    """One environment, whether it exists yet or not.
+
+    Attributes:
+        name: of the environment.
+        folder: everything this computer keeps of it.
+        target: where it runs.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = environments_folder() / name
+        self.target: Target = Local(self.folder, home() / "cache")
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything of it."""
+        return self._record_file.is_file()
+
+    def record(self) -> Record | None:
+        """The record, or None before the first deploy.
+
+        Raises:
+            TrackstackError: it is damaged, or a newer kit wrote it.
+        """
+        try:
+            content = json.loads(self._record_file.read_bytes())
+            kit = Version(content["kit"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged() from error
+        if kit > Version(__version__):
+            raise TrackstackError(
+                f"Environment {self.name!r} was last changed by trackstack {kit}, and this is the "
+                f"older {__version__}.",
+                f"Install trackstack {kit} or newer; an older kit writes nothing over its record.",
+            )
+        try:
+            return Record.model_validate(content)
+        except ValidationError as error:
+            raise self._damaged() from error
+
+    def existing_record(self) -> Record:
+        """The record of an environment that must exist.
+
+        Raises:
+            UsageError: there is no such environment; the nearest name is suggested.
+        """
+        record = self.record()
+        if record is None:
+            raise no_such_environment(self.name)
+        return record
+
+    def write_record(self, record: Record) -> None:
+        """Keep a record."""
+        current = record.model_copy(update={"kit": __version__})
+        write_durably(self._record_file, current.model_dump_json(indent=1).encode() + b"\n")
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self.target.outputs(self.existing_record().plan).url
+
+    def password(self, user: str) -> str | None:
+        """The password of the user this computer keeps credentials of, or None for another."""
+        return self._credentials().get(user)
+
+    def owner(self) -> str | None:
+        """The user this computer keeps credentials of."""
+        return next(iter(self._credentials()), None)
+
+    def keep_password(self, user: str, password: str) -> None:
+        """Keep the first user's password, readable for this account only."""
+        write_durably(self._credentials_file, json.dumps({user: password}).encode())
+
+    def keep_receipt(self, receipt: str, at: datetime) -> Path:
+        """Keep what verify proved; returns where."""
+        path = self.folder / "receipts" / f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"
+        write_durably(path, receipt.encode())
+        return path
+
+    @contextmanager
+    def held(self, activity: str, command: str) -> Iterator[None]:
+        """Hold this environment against the same activity of other commands on this computer.
+
+        Args:
+            activity: 'changing' or 'verifying'.
+            command: what to call this one when another comes second.
+
+        Raises:
+            BusyError: another command holds it.
+        """
+        make_folder(self.folder)
+        handle = os.open(self.folder / f"{activity}{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            told = os.pread(handle, 200, 0).decode(errors="replace").strip()
+            os.close(handle)
+            raise BusyError(
+                f"Another command is {activity} environment {self.name!r}: {told}.",
+                "Wait until it has ended, then run this one again.",
+            ) from error
+        try:
+            os.ftruncate(handle, 0)
+            now = datetime.now().astimezone()
+            os.pwrite(handle, f"{command}, process {os.getpid()}, since {now:%H:%M:%S}".encode(), 0)
+            yield
+        finally:
+            if not self.exists and all(entry.suffix == _LOCK for entry in self.folder.iterdir()):
+                shutil.rmtree(self.folder)
+            os.close(handle)
+
+    def forget(self) -> None:
+        """Remove all that this computer keeps of it; the record goes last."""
+        self.target.purge()
+        for entry in list(self.folder.iterdir()):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != self._record_file and entry.suffix != _LOCK:
+                entry.unlink()
+        self._record_file.unlink(missing_ok=True)
+
+    @property
+    def _record_file(self) -> Path:
+        return self.folder / "record.json"
+
+    @property
+    def _credentials_file(self) -> Path:
+        return self.folder / "credentials.json"
+
+    def _credentials(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._credentials_file.read_bytes()))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _damaged(self) -> TrackstackError:
+        return TrackstackError(
+            f"The record {self._record_file} is damaged.",
+            "Put back a copy of it, or remove the environment by hand.",
+        )
+
+
+def home() -> Path:
+    """The folder for everything the kit keeps on this computer."""
+    asked = os.environ.get("TRACKSTACK_HOME")
+    return Path(asked).absolute() if asked else platformdirs.user_data_path("trackstack")
+
+
+def environments_folder() -> Path:
+    """The folder that holds a folder for each environment."""
+    return home() / "environments"
+
+
+def all_names() -> list[str]:
+    """The names of the environments on this computer."""
+    folder = environments_folder()
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "record.json").is_file())
+
+
+def find(name: str | None) -> Environment:
+    """The environment meant: the named one, or the only one there is.
+
+    Raises:
+        UsageError: there is none, or several and none was named.
+    """
+    known = all_names()
+    if name is not None:
+        if name not in known:
+            raise no_such_environment(name)
+        return Environment(name)
+    if len(known) == 1:
+        return Environment(known[0])
+    if not known:
+        raise UsageError("There is no environment yet.", "`trackstack deploy local` makes one.")
+    raise UsageError(
+        f"There are several environments: {', '.join(known)}.", f"Say which: `-e {known[0]}`."
+    )
+
+
+def no_such_environment(name: str) -> UsageError:
+    """The error for a name that no environment has."""
+    known = all_names()
+    near = names.nearest(name, known)
+    return UsageError(
+        f"There is no environment {name!r}.",
+        f"Did you mean {near!r}?" if near else "`trackstack list` shows those there are.",
+    )

@@ -1,0 +1,70 @@
+"""The server's Python packages, pinned and hashed together."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import uv
+
+from trackstack import bundle
+from trackstack.errors import TrackstackError, UsageError
+
+DEFAULT_MLFLOW = "3.17.2"
+"""The MLflow version a new environment gets: the newest whose own pins resolve (2026-11-20)."""
+
+OLDEST_PYTHON = "3.11"
+
+_HASHED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^ ;\\]+)", re.MULTILINE)
+
+
+def for_mlflow(version: str) -> str:
+    """The lock for a version of MLflow: the shipped one when there is one, else a fresh one."""
+    shipped = bundle.templates() / "requirements" / f"mlflow-{version}.txt"
+    return shipped.read_text() if shipped.is_file() else resolve([f"mlflow=={version}"])
+
+
+def resolve(requirements: list[str]) -> str:
+    """Resolve requirements together into one lock for every platform and Python >= 3.11.
+
+    Args:
+        requirements: as in a requirements file, such as 'mlflow==3.17.2'.
+
+    Returns:
+        A requirements file in which every package has its version and hashes.
+
+    Raises:
+        UsageError: they exclude each other, or one does not exist.
+        TrackstackError: the package index cannot be reached.
+    """
+    command = [uv.find_uv_bin(), "pip", "compile", "-", "--universal", "--quiet", "--no-config"]
+    command += ["--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header"]
+    command += ["--no-annotate", "--no-emit-index-url", "--no-progress", "--color", "never"]
+    done = subprocess.run(
+        command,
+        input="\n".join(requirements) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"},
+        cwd=Path(bundle.__file__).parent,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    told = " ".join(done.stderr.split())
+    wanted = ", ".join(requirements)
+    if "No solution found" in told:
+        why = told.partition("╰─▶")[2].strip() or told
+        raise UsageError(
+            f"These packages cannot be installed together: {wanted}. {why}",
+            "Change or drop one of the versions.",
+        )
+    raise TrackstackError(
+        f"The packages {wanted} could not be looked up: {told[-600:]}",
+        "Check the network and the package index that pip is set up for, then try again.",
+    )
+
+
+def versions(lock: str) -> dict[str, str]:
+    """The version of each package in a lock, by name."""
+    return {found["name"]: found["version"] for found in _HASHED.finditer(lock)}

@@ -1,0 +1,130 @@
+"""Makes an environment exist as asked, waits for it, and checks it from outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trackstack import spec
+from trackstack.control.base import change, read
+from trackstack.desired import Applied, Release, StepReport, Users
+from trackstack.environment import Environment, Record
+from trackstack.operations import users, verify
+from trackstack.operations.plan import Intent, intend
+from trackstack.operations.users import Login
+from trackstack.operations.waiting import wait_until_applied
+from trackstack.plan import Difference
+from trackstack.release import render_release, same_server
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Told what a deploy does while it works."""
+
+    on_intent: Callable[[Intent], None] = lambda _: None
+    on_steps: Callable[[tuple[StepReport, ...]], None] = lambda _: None
+    on_check: Callable[[verify.Check], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A server that runs and was checked.
+
+    Attributes:
+        changes: what was made or changed; empty when nothing was.
+        started: whether its machine had to be started.
+        logins: people let in by this deploy, with their new passwords.
+        owner: the user whose password this computer keeps.
+        receipt: what the check saw.
+    """
+
+    environment: str
+    url: str
+    changes: list[Difference]
+    started: bool
+    logins: list[Login]
+    owner: str | None
+    receipt: verify.Receipt
+
+
+_SILENT = Watcher()
+
+
+def deploy(
+    environment: Environment,
+    target: str,
+    flags: spec.Asked,
+    file: Path | None = None,
+    watcher: Watcher = _SILENT,
+) -> Deployed:
+    """Make the environment what flags, file and record say.
+
+    Safe to interrupt at any moment and to run again.
+
+    Raises:
+        UsageError: something asked for makes no sense; nothing was changed.
+        MissingError: this computer lacks something; nothing was changed.
+        BusyError: another command is changing this environment.
+        NotProvenError: a step on the machine failed, or a check did not hold.
+    """
+    with environment.held("changing", f"trackstack deploy {target}"):
+        intent = intend(environment, target, flags, file)
+        before = intent.record
+        environment.target.check(intent.plan, before.plan if before else None)
+        watcher.on_intent(intent)
+        logins = _write_desired(environment, intent)
+        since = datetime.now(UTC)
+        started = not environment.target.running()
+        environment.target.start()
+        _wait(environment, since if started else None, watcher)
+        changed = bool(intent.changes) or started or before is None or not before.settled
+        receipt = verify.verify(environment, quick=not changed, on_check=watcher.on_check)
+        return Deployed(
+            environment=environment.name,
+            url=environment.url,
+            changes=intent.changes,
+            started=started,
+            logins=logins,
+            owner=environment.owner(),
+            receipt=receipt,
+        )
+
+
+def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
+    before = intent.record
+    release, _ = read(environment.target.store, Release)
+    if before is not None and release is not None and _same(before, intent):
+        return []
+    record = Record(
+        asked=intent.asked,
+        spec=intent.effective,
+        plan=intent.plan,
+        created=before.created if before else datetime.now(UTC),
+    )
+    environment.write_record(record)
+    # Whoever was let in once and removed since stays out.
+    known = before.spec.users if before is not None and before.settled else []
+    logins = users.add_missing(
+        environment, [name for name in intent.effective.users if name not in known]
+    )
+    if intent.changes or release is None or before is None or not before.settled:
+        content = render_release(intent.plan, environment.target.outputs(intent.plan))
+        if release is None or not same_server(release, content):
+            what = ", ".join(each.key for each in intent.changes) or "the recorded plan again"
+            change(environment.target.store, Release, what, lambda _: content)
+    environment.write_record(record.model_copy(update={"settled": True}))
+    return logins
+
+
+def _same(before: Record, intent: Intent) -> bool:
+    asked_the_same = before.asked == intent.asked and before.spec == intent.effective
+    return before.settled and not before.removed and asked_the_same and not intent.changes
+
+
+def _wait(environment: Environment, since: datetime | None, watcher: Watcher) -> None:
+    store = environment.target.store
+    release, people = read(store, Release)[0], read(store, Users)[0]
+    wanted = Applied(
+        release=release.generation if release else 0, users=people.generation if people else 0
+    )
+    wait_until_applied(environment, wanted, since=since, on_steps=watcher.on_steps)

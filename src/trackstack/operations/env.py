@@ -1,0 +1,85 @@
+"""What an MLflow client needs in its environment."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from trackstack.control.directory import write_durably
+from trackstack.credentials import matches
+from trackstack.environment import Environment
+from trackstack.errors import UsageError
+from trackstack.operations import users
+
+SHELLS = ("bash", "fish", "powershell", "python")
+
+
+def client_variables(
+    environment: Environment, user: str | None, ask: Callable[[str], str]
+) -> dict[str, str]:
+    """The variables of an MLflow client.
+
+    Args:
+        environment: whose server.
+        user: None for the user whose password this computer keeps.
+        ask: asks a person for a user's password, which this computer does not know.
+
+    Raises:
+        UsageError: there is no such user, or the password is not theirs.
+    """
+    name = user or environment.owner()
+    if name is None:
+        raise UsageError(
+            f"This computer keeps no password for environment {environment.name!r}.",
+            "Say whose: `trackstack env NAME`.",
+        )
+    known = users.must_exist(environment, name)
+    password = environment.password(name)
+    if password is None or not matches(password, known.hash):
+        password = ask(name)
+        if not matches(password, known.hash):
+            raise UsageError(
+                f"That is not the password of {name!r}.",
+                f"For a new one: `trackstack users rotate {name}`.",
+            )
+    return {
+        "MLFLOW_TRACKING_URI": environment.url,
+        "MLFLOW_TRACKING_USERNAME": name,
+        "MLFLOW_TRACKING_PASSWORD": password,
+        # MLflow writes the system's account into runs unless this says who it is.
+        "LOGNAME": name,
+    }
+
+
+def as_shell(variables: dict[str, str], shell: str) -> str:
+    """The variables as lines that a shell, or Python, takes up.
+
+    Args:
+        variables: by name.
+        shell: one of SHELLS.
+    """
+    line = {
+        "bash": lambda name, value: f"export {name}={shlex.quote(value)}",
+        "fish": lambda name, value: f"set -gx {name} {_in_single(value, chr(92) + chr(39))}",
+        "powershell": lambda name, value: f"$env:{name} = {_in_single(value, chr(39) * 2)}",
+        "python": lambda name, value: f"os.environ[{name!r}] = {value!r}",
+    }[shell]
+    lines = ["import os"] if shell == "python" else []
+    return "\n".join([*lines, *(line(name, value) for name, value in variables.items())])
+
+
+def write_dotenv(variables: dict[str, str], file: Path) -> None:
+    """Write the variables to a .env file that only this account may read.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    text = "".join(f"{name}={json.dumps(value)}\n" for name, value in variables.items())
+    try:
+        write_durably(file.absolute(), text.encode())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def _in_single(value: str, quote: str) -> str:
+    return "'" + value.replace("'", quote) + "'"

@@ -1,0 +1,117 @@
+"""Says how an environment is, without writing anything."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from trackstack import environment as environments
+from trackstack.desired import StepReport
+from trackstack.environment import Environment
+from trackstack.errors import TrackstackError
+from trackstack.operations import users
+from trackstack.operations.waiting import observed
+from trackstack.tracking import Tracking
+
+
+class Status(BaseModel):
+    """How an environment is.
+
+    Attributes:
+        state: 'running', 'failing' (a step of its agent fails), 'stopped' or 'removed' (with
+            its data kept).
+        answers: whether a login reads from it, or None when that was not tried.
+        failed: the step that fails, with its output.
+        release: the id of the release that serves.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    environment: str
+    target: str
+    url: str
+    state: str
+    answers: bool | None
+    failed: StepReport | None
+    release: str | None
+    versions: dict[str, str]
+    people: int
+    stored_bytes: int
+    heartbeat: datetime | None
+    kit: str
+
+
+class Summary(BaseModel):
+    """One line of the list of environments; `problem` when its record cannot be read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    environment: str
+    target: str | None
+    url: str | None
+    state: str
+    problem: str | None = None
+
+
+def status(environment: Environment) -> Status:
+    """How one environment is."""
+    record = environment.existing_record()
+    running = environment.target.running()
+    report = observed(environment) if running else None
+    return Status(
+        environment=environment.name,
+        target=record.plan.target,
+        url=environment.url,
+        state=_state(environment),
+        answers=_answers(environment) if running else None,
+        failed=report.failed_step() if report else None,
+        release=report.release_id if report else None,
+        versions=report.versions if report else {},
+        people=len(users.listed(environment)),
+        stored_bytes=environment.target.stored_bytes(),
+        heartbeat=report.heartbeat if report else None,
+        kit=record.kit,
+    )
+
+
+def summaries() -> list[Summary]:
+    """Every environment on this computer, in a line each."""
+    return [_summary(Environment(name)) for name in environments.all_names()]
+
+
+def _summary(environment: Environment) -> Summary:
+    try:
+        record = environment.existing_record()
+        return Summary(
+            environment=environment.name,
+            target=record.plan.target,
+            url=environment.url,
+            state=_state(environment),
+        )
+    except TrackstackError as error:
+        return Summary(
+            environment=environment.name,
+            target=None,
+            url=None,
+            state="unreadable",
+            problem=error.sentence,
+        )
+
+
+def _state(environment: Environment) -> str:
+    if environment.target.running():
+        report = observed(environment)
+        return "failing" if report is not None and report.failed_step() else "running"
+    return "removed" if environment.existing_record().removed else "stopped"
+
+
+def _answers(environment: Environment) -> bool | None:
+    owner = environment.owner()
+    password = environment.password(owner) if owner else None
+    if owner is None or password is None:
+        return None
+    try:
+        with Tracking(environment.url, owner, password) as tracking:
+            tracking.read()
+    except TrackstackError:
+        return False
+    return True

@@ -1,0 +1,215 @@
+"""Lets people in and out."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+
+from pydantic import BaseModel, ConfigDict
+
+from trackstack import credentials, names
+from trackstack.control.base import change, read
+from trackstack.desired import Applied, User, Users
+from trackstack.environment import Environment
+from trackstack.errors import UsageError
+from trackstack.operations.waiting import wait_until_applied
+
+_OWN_LIFETIME = timedelta(minutes=15)
+
+
+class Login(BaseModel):
+    """A name and its password, known only at the moment it is made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str
+    password: str
+
+
+class ListedUser(BaseModel):
+    """One who may enter."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str
+    created: datetime
+    rotated: datetime
+    expires: datetime | None
+
+
+def add(
+    environment: Environment, wanted: Iterable[str], expires: datetime | None = None
+) -> list[Login]:
+    """Let people in, each with a fresh password.
+
+    Raises:
+        UsageError: one is there already; then nothing changed.
+    """
+    made = _logins(wanted)
+
+    def apply(users: dict[str, User]) -> dict[str, User]:
+        for login in made:
+            if login.user in users:
+                raise UsageError(
+                    f"There is a user {login.user!r} already; nobody was added.",
+                    f"For a new password: `trackstack users rotate {login.user}`.",
+                )
+        return users | {login.user: _new_user(login, expires) for login in made}
+
+    _change(environment, f"add {_listed(made)}", apply)
+    return made
+
+
+def rotate(environment: Environment, wanted: Iterable[str]) -> list[Login]:
+    """Give people new passwords; the old ones are dead as soon as this returns.
+
+    Raises:
+        UsageError: one does not exist; then nothing changed.
+    """
+    made = _logins(wanted)
+    now = datetime.now(UTC)
+
+    def apply(users: dict[str, User]) -> dict[str, User]:
+        _must_exist((login.user for login in made), users)
+        return users | {
+            login.user: users[login.user].model_copy(
+                update={"hash": credentials.hash_password(login.password), "rotated": now}
+            )
+            for login in made
+        }
+
+    # Kept before it holds: a killed command must not leave its owner without a password.
+    owner = environment.owner()
+    mine = next((login for login in made if login.user == owner), None)
+    _must_exist((login.user for login in made), _current(environment))
+    if mine is not None:
+        environment.keep_password(mine.user, mine.password)
+    _change(environment, f"rotate {_listed(made)}", apply)
+    return made
+
+
+def remove(environment: Environment, unwanted: Iterable[str]) -> None:
+    """Shut people out.
+
+    Raises:
+        UsageError: one does not exist; then nothing changed.
+    """
+    leaving = list(dict.fromkeys(unwanted))
+
+    def apply(users: dict[str, User]) -> dict[str, User]:
+        _must_exist(leaving, users)
+        return {name: user for name, user in users.items() if name not in leaving}
+
+    _change(environment, f"remove {', '.join(leaving)}", apply)
+
+
+def listed(environment: Environment) -> list[ListedUser]:
+    """Everybody who may enter, by name; the kit's own short-lived users are left out."""
+    return [
+        ListedUser(user=name, created=user.created, rotated=user.rotated, expires=user.expires)
+        for name, user in sorted(_current(environment).items())
+        if not name.startswith(names.OWN_PREFIX)
+    ]
+
+
+def must_exist(environment: Environment, user: str) -> User:
+    """The user of that name.
+
+    Raises:
+        UsageError: there is none; the nearest name is suggested.
+    """
+    users = _current(environment)
+    _must_exist([user], users)
+    return users[user]
+
+
+@contextmanager
+def temporary(environment: Environment, purpose: str) -> Iterator[Login]:
+    """A login of the kit's own, gone afterwards, or by itself after 15 minutes.
+
+    Args:
+        environment: a running one.
+        purpose: the first part of its name, such as 'verify'.
+    """
+    name = f"{names.OWN_PREFIX}{purpose}.{token_hex(4)}"
+    login = Login(user=name, password=credentials.new_password())
+    expires = datetime.now(UTC) + _OWN_LIFETIME
+    _change(environment, f"add {name}", lambda users: users | {name: _new_user(login, expires)})
+    try:
+        yield login
+    finally:
+        _change(
+            environment,
+            f"remove {name}",
+            lambda users: {other: user for other, user in users.items() if other != name},
+        )
+
+
+def add_missing(environment: Environment, wanted: Iterable[str]) -> list[Login]:
+    """At a deploy: let in those who are not in yet, before the machine runs."""
+    missing = [name for name in wanted if name not in _current(environment)]
+    made = _logins(missing)
+    if environment.owner() is None and made:
+        environment.keep_password(made[0].user, made[0].password)
+    if made or read(environment.target.store, Users)[0] is None:
+        _write(
+            environment,
+            f"add {_listed(made)}",
+            lambda users: users | {login.user: _new_user(login, None) for login in made},
+        )
+    return made
+
+
+def _change(
+    environment: Environment, what: str, apply: Callable[[dict[str, User]], dict[str, User]]
+) -> None:
+    written = _write(environment, what, apply)
+    if environment.target.running():
+        wait_until_applied(environment, Applied(users=written.generation))
+
+
+def _write(
+    environment: Environment, what: str, apply: Callable[[dict[str, User]], dict[str, User]]
+) -> Users:
+    def next_users(before: Users | None) -> dict[str, object]:
+        now = datetime.now(UTC)
+        kept = {
+            name: user
+            for name, user in (before.users.items() if before else ())
+            if user.may_enter(now) or not name.startswith(names.OWN_PREFIX)
+        }
+        return {"users": apply(kept)}
+
+    return change(environment.target.store, Users, what, next_users)
+
+
+def _current(environment: Environment) -> dict[str, User]:
+    users, _ = read(environment.target.store, Users)
+    return users.users if users else {}
+
+
+def _logins(wanted: Iterable[str]) -> list[Login]:
+    unique = dict.fromkeys(wanted)
+    return [Login(user=name, password=credentials.new_password()) for name in unique]
+
+
+def _new_user(login: Login, expires: datetime | None) -> User:
+    now = datetime.now(UTC)
+    hashed = credentials.hash_password(login.password)
+    return User(hash=hashed, created=now, rotated=now, expires=expires)
+
+
+def _must_exist(wanted: Iterable[str], users: dict[str, User]) -> None:
+    for name in wanted:
+        if name not in users:
+            near = names.nearest(name, users)
+            raise UsageError(
+                f"There is no user {name!r}; nothing was changed.",
+                f"Did you mean {near!r}?"
+                if near
+                else "`trackstack users list` shows who there is.",
+            )
+
+
+def _listed(logins: list[Login]) -> str:
+    return ", ".join(login.user for login in logins) or "nobody"

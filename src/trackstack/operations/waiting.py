@@ -1,0 +1,84 @@
+"""Waits until a machine reports that it has made desired state true."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from trackstack.control.base import read
+from trackstack.desired import Applied, Observed, StepReport, observed_key
+from trackstack.environment import Environment
+from trackstack.errors import NotProvenError, TrackstackError
+
+OnSteps = Callable[[tuple[StepReport, ...]], None]
+"""Told the machine's steps whenever they change."""
+
+_FIRST_WORD_SECONDS = 60.0
+_SILENCE_SECONDS = 900.0
+
+
+def observed(environment: Environment) -> Observed | None:
+    """What the environment's machine says of itself, or None when it never spoke."""
+    machine = environment.target.outputs(environment.existing_record().plan).machine
+    return read(environment.target.store, Observed, observed_key(machine))[0]
+
+
+def wait_until_applied(
+    environment: Environment,
+    wanted: Applied,
+    *,
+    since: datetime | None = None,
+    on_steps: OnSteps = lambda _: None,
+) -> Observed:
+    """Wait until every wanted generation holds on the machine.
+
+    Args:
+        environment: whose machine.
+        wanted: generations; 0 for a document that does not matter.
+        since: reports from before this time do not count.
+        on_steps: told what the machine does meanwhile.
+
+    Raises:
+        NotProvenError: the machine says that a step failed, with that step's output.
+        TrackstackError: the machine is silent.
+    """
+    store = environment.target.store
+    machine = environment.target.outputs(environment.existing_record().plan).machine
+    key = observed_key(machine)
+    silent_until = time.monotonic() + _FIRST_WORD_SECONDS
+    while True:
+        report, tag = read(store, Observed, key)
+        if report is not None and (since is None or report.heartbeat >= since):
+            on_steps(report.steps)
+            if _reached(report.applied, wanted):
+                return report
+            failed = report.failed_step()
+            if failed is not None and _reached(report.seen, wanted):
+                raise _failure(failed)
+        if store.wait_for_change({key: tag}, timeout=1.0):
+            silent_until = time.monotonic() + _SILENCE_SECONDS
+        elif not environment.target.running():
+            raise TrackstackError(
+                f"The machine of environment {environment.name!r} does not run.",
+                "Start it again with the command that deployed it.",
+            )
+        elif time.monotonic() > silent_until:
+            raise TrackstackError(
+                f"The agent of environment {environment.name!r} is silent.",
+                f"Read what it logged: `trackstack logs agent -e {environment.name}`.",
+            )
+
+
+def _reached(applied: Applied, wanted: Applied) -> bool:
+    return (
+        applied.release >= wanted.release
+        and applied.users >= wanted.users
+        and applied.cleanup >= wanted.cleanup
+    )
+
+
+def _failure(step: StepReport) -> NotProvenError:
+    output = f"\n{step.output.strip()}" if step.output and step.output.strip() else ""
+    return NotProvenError(
+        f"The machine's step {step.name!r} failed: {step.problem}.{output}",
+        "What served before goes on serving. Mend the cause; the agent tries again by itself.",
+    )

@@ -1,0 +1,57 @@
+"""The contract of a target."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from trackstack.control.base import ControlStore
+from trackstack.outputs import Outputs
+from trackstack.plan import Plan
+
+
+class Target(Protocol):
+    """One environment's place: it makes a plan's machine and store exist, and takes them away."""
+
+    @property
+    def store(self) -> ControlStore:
+        """The control store."""
+
+    def check(self, plan: Plan, running: Plan | None) -> None:
+        """Refuse what cannot work here, before anything is changed.
+
+        Args:
+            plan: what is to be made.
+            running: what runs now, or None.
+
+        Raises:
+            MissingError: a program, or room, is missing.
+            TrackstackError: something stands in the way, such as a taken port.
+        """
+
+    def outputs(self, plan: Plan) -> Outputs:
+        """Where the plan's server will be."""
+
+    def start(self) -> None:
+        """Have the machine and its agent run; returns once they do."""
+
+    def stop(self) -> None:
+        """End every process of the machine; its data stays."""
+
+    def running(self) -> bool:
+        """Whether the machine runs."""
+
+    def drop_machine(self) -> None:
+        """Remove what can be made again from the control store: all but data and logs."""
+
+    def purge(self) -> None:
+        """Remove everything, data too."""
+
+    def stored_bytes(self) -> int:
+        """How much the server stores: database and artifacts."""
+
+    def logs(self, service: str, follow: bool) -> Iterator[str]:
+        """A service's log, line by line; with `follow`, without an end.
+
+        Args:
+            service: 'nginx', 'mlflow' or 'agent'.
+            follow: whether to wait for further lines.
+        """

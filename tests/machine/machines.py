@@ -1,0 +1,198 @@
+"""Bare Debian machines: a root made by debootstrap, with processes and mounts of its own.
+
+A machine shares the host's network (so nothing on the host is forwarded or filtered for it)
+and ends with its keeper: the first process in it, which waits for the end of its input. However
+this program ends, that input ends, and the kernel takes every process and mount along.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("TRACKSTACK_CACHE", "/var/cache/trackstack-tests"))
+MIRROR = "http://deb.debian.org/debian"
+# What the README asks for, and sudo. Even ca-certificates is missing.
+PACKAGES = ("git", "make", "python3", "sudo")
+USER = "ada"
+# What lets this host reach its package mirrors; a fresh machine beside it has the same.
+NETWORK_SETTINGS = (
+    "etc/resolv.conf",
+    "etc/hosts",
+    "etc/pip.conf",
+    "etc/apt/apt.conf.d/99*",
+    "etc/apt/apt.conf.d/*proxy*",
+    "usr/local/share/ca-certificates/*.crt",
+)
+
+KEEPER = """
+import os, signal, sys
+
+def bury(*_):  # the first process inherits every orphan
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+signal.signal(signal.SIGCHLD, bury)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+ENTER = """
+set -eu
+mount -t proc proc "$1/proc"
+mount -t sysfs -o ro sysfs "$1/sys"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts "$1/dev/pts"
+mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
+exec chroot "$1" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin python3 -c "$2"
+"""
+
+# Stands in for the program that starts services on a machine without systemd, and notes which.
+STARTER = "usr/sbin/start-stop-daemon"
+NOTED_STARTS = "var/log/started"
+NOTING_STARTER = f"""#!/bin/sh
+echo "$@" >>/{NOTED_STARTS}
+exec /{STARTER}.real "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that runs; commands go in through its first process."""
+
+    root: Path
+    first_process: int
+
+    def run(self, command: str, user: str = "root") -> str:
+        """Run a shell command line as after a login; return what it printed, both streams."""
+        done = self.attempt(command, user)
+        assert done.returncode == 0, f"{command}, as {user}: exit {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def attempt(self, command: str, user: str = "root") -> subprocess.CompletedProcess[str]:
+        """As `run`, for a command that may fail."""
+        inside = ["nsenter", f"--target={self.first_process}", "--mount", "--pid", "--root", "--wd"]
+        return subprocess.run(
+            [*inside, "su", "-", user, "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def file(self, path: str) -> Path:
+        """The place on the host of a file of the machine."""
+        return self.root / path.lstrip("/")
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs, as the host sees them, but for the first process."""
+        space = Path(f"/proc/{self.first_process}/ns/pid").readlink()
+        return [line for pid, line in _processes_in(space) if pid != self.first_process]
+
+    def starts_at_boot(self, service: str) -> bool:
+        """Whether the machine's own init, of either kind, would start a service."""
+        return any(self.root.glob(f"etc/systemd/system/*.wants/{service}.service")) or any(
+            self.root.glob(f"etc/rc[2-5].d/S*{service}")
+        )
+
+    def copy_checkout_for(self, user: str) -> str:
+        """Copy what git would commit, changes not committed yet included; return the folder."""
+        inside = "/root/trackstack" if user == "root" else f"/home/{user}/trackstack"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\0")
+        for name in listed:
+            if (CHECKOUT / name).is_file():
+                copied = self.file(f"{inside}/{name}")
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(CHECKOUT / name, copied)
+        self.run(f"chown -R {user}: {inside}")
+        return inside
+
+
+@contextmanager
+def running_machine(suite: str, folder: Path) -> Iterator[Machine]:
+    """A fresh machine of a Debian suite, with its root in a folder that is removed afterwards."""
+    root = folder / suite
+    try:
+        _copy_golden_root(suite, root)
+        with subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--fork", "sh", "-c", ENTER, "-", str(root), KEEPER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as keeper:
+            assert keeper.stdin is not None
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == "ready\n"
+            children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text()
+            try:
+                yield Machine(root, int(children))
+            finally:
+                keeper.stdin.close()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _processes_in(space: Path) -> Iterator[tuple[int, str]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "ns/pid").readlink() == space:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                yield int(folder.name), b" ".join(words).decode(errors="replace").strip()
+        except OSError:  # it ended meanwhile
+            continue
+
+
+def _copy_golden_root(suite: str, root: Path) -> None:
+    """Copy the root that is made once per suite and kept under the hash of its recipe, this file."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    golden = CACHE / f"{suite}-{recipe}"
+    unfinished = CACHE / f"{suite}-unfinished"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in other processes want the same root
+        if not golden.exists():
+            for outdated in CACHE.glob(f"{suite}-*"):
+                shutil.rmtree(outdated)
+            _make_root(suite, unfinished)
+            unfinished.rename(golden)
+        subprocess.run(["cp", "--archive", "--reflink=auto", golden, root], check=True)
+    for pattern in NETWORK_SETTINGS:
+        for path in Path("/").glob(pattern):
+            inside = root / path.relative_to("/")
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, inside)
+
+
+def _make_root(suite: str, root: Path) -> None:
+    include = f"--include={','.join(PACKAGES)}"
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", include, suite, root, MIRROR],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+    for package in (root / "var/cache/apt/archives").glob("*.deb"):
+        package.unlink()
+    subprocess.run(["chroot", root, "useradd", "-m", "-s", "/bin/bash", USER], check=True)
+    (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+    (root / STARTER).rename(root / f"{STARTER}.real")
+    (root / STARTER).write_text(NOTING_STARTER)
+    (root / STARTER).chmod(0o755)

@@ -1,0 +1,52 @@
+"""`make up` on a machine that holds git, make and python3: as root, and as a user with sudo."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from machines import NOTED_STARTS, USER, Machine
+
+
+@pytest.mark.parametrize(("suite", "user"), [("bookworm", "root"), ("trixie", USER)])
+def test_a_fresh_machine_serves_and_is_clean_again(
+    start_machine: Callable[[str], Machine], suite: str, user: str
+) -> None:
+    machine = start_machine(suite)
+    checkout = machine.copy_checkout_for(user)
+    port = _free_port()
+    up = f"cd {checkout} && make up ARGS='--port {port}'"
+
+    first = machine.run(up, user)
+    url = f"http://localhost:{port}"
+    assert url in first
+    assert _status(url) == 401
+
+    installed = machine.file("/var/log/apt/history.log").read_text()
+    again = machine.run(up, user)
+    assert "othing changed" in again
+    assert machine.file("/var/log/apt/history.log").read_text() == installed
+
+    assert not machine.starts_at_boot("nginx")
+    assert not machine.file(NOTED_STARTS).exists(), "a system service was started"
+    assert not machine.file("/usr/sbin/policy-rc.d").exists()
+
+    machine.run(f"cd {checkout} && .venv/bin/trackstack destroy --purge --confirm local", user)
+    assert machine.processes() == []
+    with pytest.raises(urllib.error.URLError):
+        _status(url)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
