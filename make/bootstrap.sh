@@ -18,7 +18,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 find_python() {
   for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 /usr/bin/python3}; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
       command -v "$candidate"
       return
     fi
@@ -61,7 +61,7 @@ install_with_apt() {
   else
     false
   fi || fail "These packages are needed and could not be installed:$missing." \
-    "As root, run: sh make/apt-install.sh$missing - then the same command again."
+    "Let root run: sh $PWD/make/apt-install.sh$missing - then run the same command again."
 }
 
 install_with_brew() {
@@ -70,24 +70,29 @@ install_with_brew() {
     fail "Homebrew could not install:$missing. What it said stands above."
 }
 
+must_have_python() {
+  [ -n "$python" ] || fail "Python 3.11 or newer is needed, and none was found" \
+    "(python3 says: $(python3 --version 2>&1 || true)). Install one, then run the same command" \
+    "with PYTHON=/path/to/python3 at its end."
+}
+
 install_what_is_missing() {
   if have apt-get; then
-    [ -n "$python" ] || fail "Python 3.11 or newer is needed, and $(python3 --version 2>&1 || true) is what" \
-      "this computer has: install a newer one, then run the same command with PYTHON=/path/to/python3."
+    must_have_python
     missing_on_debian
     [ -z "$missing" ] || install_with_apt
   elif have brew; then
     missing_on_macos
     [ -z "$missing" ] || install_with_brew
     python=$(find_python)
+    must_have_python
   else
-    have nginx || fail "nginx is needed and not on this computer:" \
-      "install it (this script knows only apt and Homebrew), then run the same command again."
+    must_have_python
+    have nginx || fail "nginx is needed and not on this computer. Install it" \
+      "(this script knows only apt and Homebrew), then run the same command again."
   fi
-  [ -n "$python" ] || fail "Python 3.11 or newer is needed and was not found:" \
-    "install one, then run the same command with PYTHON=/path/to/python3."
-  can_make_venvs "$python" || fail "$python cannot make virtual environments (it lacks ensurepip):" \
-    "install its venv package, or run the same command with PYTHON=/path/to/another/python3."
+  can_make_venvs "$python" || fail "$python cannot make virtual environments: it lacks ensurepip." \
+    "Install its venv package, or run the same command with PYTHON=/path/to/another/python3 at its end."
 }
 
 # One for the place and the interpreter, one for what is inside.

@@ -143,9 +143,8 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Asked:
     result = dict(below)
     for key, value in above.items():
         base = result.get(key)
-        if isinstance(base, dict) and isinstance(value, dict):
-            value = merged(base, value)
-        result[key] = value
+        both = isinstance(base, dict) and isinstance(value, dict)
+        result[key] = merged(dict(base or {}), value) if both else value
     return result
 
 

@@ -1,7 +1,11 @@
-"""The agent's entry: `python -m trackstack.agent STORE_FOLDER MACHINE_ID`, in the machine's folder."""
+"""The agent's entry: `python -m trackstack.agent`, in the machine's folder.
 
-import argparse
+The environment says where the control store is (TRACKSTACK_STORE, a folder) and under which id
+the machine reports (TRACKSTACK_MACHINE_ID).
+"""
+
 import logging
+import os
 from pathlib import Path
 
 from trackstack.agent.converge import run_forever
@@ -12,13 +16,9 @@ from trackstack.control.directory import DirectoryStore
 
 def main() -> None:
     """Run until told to stop; a stop at any line is safe."""
-    parser = argparse.ArgumentParser(prog="trackstack.agent")
-    parser.add_argument("store", type=Path)
-    parser.add_argument("machine")
-    asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    store = DirectoryStore(asked.store)
-    run_forever(store, Supervisor(), Reporter(store, asked.machine))
+    store = DirectoryStore(Path(os.environ["TRACKSTACK_STORE"]))
+    run_forever(store, Supervisor(), Reporter(store, os.environ["TRACKSTACK_MACHINE_ID"]))
 
 
 if __name__ == "__main__":

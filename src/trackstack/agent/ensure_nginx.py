@@ -1,6 +1,5 @@
 """nginx: the release's settings are live; a release whose settings fail leaves the old ones."""
 
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -83,7 +82,7 @@ def link(name: Path, target: Path) -> None:
         return
     new = name.with_name(f"{name.name}.new")
     new.unlink(missing_ok=True)
-    os.symlink(target, new)
+    new.symlink_to(target)
     new.replace(name)
 
 

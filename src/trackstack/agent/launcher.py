@@ -43,7 +43,7 @@ file={folders.SUPERVISOR_SOCKET}
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [program:agent]
-command=/bin/sh -c 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent "$TRACKSTACK_STORE" "$TRACKSTACK_MACHINE_ID"'
+command=/bin/sh -c 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent'
 autorestart=true
 startsecs=0
 stopasgroup=true

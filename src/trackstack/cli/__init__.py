@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-deploying = typer.Typer(help="Make an environment exist, check it, say how to connect.", no_args_is_help=True)  # fmt: skip
+deploying = typer.Typer(help="Make an environment exist and check it.", no_args_is_help=True)
 deploying.command("local")(deploy.local)
 planning = typer.Typer(help="Say what a deploy would change; change nothing.", no_args_is_help=True)
 planning.command("local")(plan.local)

@@ -26,10 +26,11 @@ def destroy(
     from trackstack import environment as environments
     from trackstack.operations import destroy as operation
 
-    if environment is not None and environment not in environments.all_names():
-        # Removing what is gone already is no failure: the second of two runs ends well.
-        if environments.Environment(environment).folder.exists() or not purge:
-            raise environments.no_such_environment(environment)
+    known = environments.all_names()
+    if not known or (confirm is not None and confirm == environment and confirm not in known):
+        # Gone already: the second of two runs ends well.
+        _tell_gone(environment or confirm, json)
+        return
     chosen = environments.find(environment)
     operation.check(chosen)
     agreed = (yes and not purge) or confirm == chosen.name
@@ -45,6 +46,13 @@ def destroy(
         console.result(f"Environment {chosen.name!r} is stopped. Its data is kept in {folder}.")
         console.result(f"To come back: {console.me()} deploy {target} -e {chosen.name}")
         console.result(f"To remove it: {console.me()} destroy --purge -e {chosen.name}")
+
+
+def _tell_gone(name: str | None, json: bool) -> None:
+    if json:
+        console.document({"environment": name, "kept": None})
+    else:
+        console.result("There is no such environment; nothing to destroy.")
 
 
 def _ask(name: str, purge: bool, confirm: str | None, stock: "Stock") -> None:

@@ -22,7 +22,7 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Wait for more.")] = False,
     environment: EnvironmentOption = None,
 ) -> None:
-    """The log of nginx (JSON, a line a request), MLflow or the agent. [mlflow]"""
+    """The log of nginx (JSON, a line a request), MLflow or the agent."""
     from trackstack import environment as environments
 
     for line in environments.find(environment).target.logs(service.value, follow):

@@ -75,9 +75,9 @@ def deploy(
         logins = _write_desired(environment, intent)
         since = datetime.now(UTC)
         started = not environment.target.running()
-        environment.target.start()
-        _wait(environment, since if started else None, watcher)
         changed = bool(intent.changes) or started or before is None or not before.settled
+        environment.target.start()
+        _wait(environment, since if started else None, watcher if changed else _SILENT)
         receipt = verify.verify(environment, quick=not changed, on_check=watcher.on_check)
         return Deployed(
             environment=environment.name,

@@ -40,10 +40,12 @@ def take_stock(environment: Environment) -> Stock:
     if not environment.target.running():
         return Stock(None, False, None, stored_bytes, None, people)
     try:
-        with users.temporary(environment, "destroy") as login:
-            with Tracking(environment.url, login.user, login.password) as tracking:
-                runs = tracking.all_runs(_MOST_RUNS + 1)
-                models = sum(1 for _ in tracking.registered())
+        with (
+            users.temporary(environment, "destroy") as login,
+            Tracking(environment.url, login.user, login.password) as tracking,
+        ):
+            runs = tracking.all_runs(_MOST_RUNS + 1)
+            models = sum(1 for _ in tracking.registered())
     except TrackstackError:
         # A sick server must not stand in the way of its own removal.
         return Stock(None, False, None, stored_bytes, None, people)
@@ -86,7 +88,6 @@ def destroy(environment: Environment, purge: bool = False) -> Path | None:
         if purge:
             environment.forget()
             return None
-        environment.target.drop_machine()
         record = environment.existing_record()
         if record.removed is None:
             environment.write_record(record.model_copy(update={"removed": datetime.now(UTC)}))

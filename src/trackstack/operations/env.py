@@ -58,14 +58,8 @@ def as_shell(variables: dict[str, str], shell: str) -> str:
         variables: by name.
         shell: one of SHELLS.
     """
-    line = {
-        "bash": lambda name, value: f"export {name}={shlex.quote(value)}",
-        "fish": lambda name, value: f"set -gx {name} {_in_single(value, chr(92) + chr(39))}",
-        "powershell": lambda name, value: f"$env:{name} = {_in_single(value, chr(39) * 2)}",
-        "python": lambda name, value: f"os.environ[{name!r}] = {value!r}",
-    }[shell]
-    lines = ["import os"] if shell == "python" else []
-    return "\n".join([*lines, *(line(name, value) for name, value in variables.items())])
+    lines = [_line(shell, name, value) for name, value in variables.items()]
+    return "\n".join(["import os", *lines] if shell == "python" else lines)
 
 
 def write_dotenv(variables: dict[str, str], file: Path) -> None:
@@ -81,5 +75,13 @@ def write_dotenv(variables: dict[str, str], file: Path) -> None:
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from error
 
 
-def _in_single(value: str, quote: str) -> str:
-    return "'" + value.replace("'", quote) + "'"
+def _line(shell: str, name: str, value: str) -> str:
+    if shell == "fish":
+        in_quotes = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"set -gx {name} '{in_quotes}'"
+    if shell == "powershell":
+        in_quotes = value.replace("'", "''")
+        return f"$env:{name} = '{in_quotes}'"
+    if shell == "python":
+        return f"os.environ[{name!r}] = {value!r}"
+    return f"export {name}={shlex.quote(value)}"

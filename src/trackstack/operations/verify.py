@@ -160,7 +160,7 @@ def verify(
 
 
 def _prove_quickly(prover: _Prover, environment: Environment, stranger: httpx.Client) -> None:
-    prover.check("a stranger is refused", lambda: _refused(stranger, ("/",), ("GET",)))
+    prover.check("a stranger is refused", lambda: _refused(stranger, LOCATIONS[:1], METHODS[:1]))
     owner = environment.owner()
     password = environment.password(owner) if owner else None
     if owner and password:
@@ -209,7 +209,8 @@ def _refused(stranger: httpx.Client, paths: tuple[str, ...], methods: tuple[str,
             status = stranger.request(method, path).status_code
             if status != httpx.codes.UNAUTHORIZED:
                 raise _MissError(f"{method} {path} answers {status} without a login, not 401")
-    return f"401 for {len(paths)} places by {len(methods)} methods"
+    count = len(paths) * len(methods)
+    return "401" if count == 1 else f"401 for each of {count} requests"
 
 
 def _tells_nothing(stranger: httpx.Client) -> str:
@@ -335,7 +336,11 @@ def _clean_up(environment: Environment, tracking: Tracking) -> str:
 
 
 def _collect(environment: Environment, experiment: str, runs: list[str], models: list[str]) -> None:
-    content: dict[str, object] = {"runs": tuple(runs), "models": tuple(models), "experiment": experiment}
+    content: dict[str, object] = {
+        "runs": tuple(runs),
+        "models": tuple(models),
+        "experiment": experiment,
+    }
     written = change(environment.target.store, Cleanup, "clean up after verify", lambda _: content)
     wait_until_applied(environment, Applied(cleanup=written.generation))
 

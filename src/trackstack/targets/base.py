@@ -39,9 +39,6 @@ class Target(Protocol):
     def running(self) -> bool:
         """Whether the machine runs."""
 
-    def drop_machine(self) -> None:
-        """Remove what can be made again from the control store: all but data and logs."""
-
     def purge(self) -> None:
         """Remove everything, data too."""
 

@@ -22,9 +22,10 @@ from trackstack.plan import Plan
 MACHINE = "local"
 
 _PROGRAM_FOLDERS = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-_KEPT_VARIABLES = frozenset(
-    ["HOME", "USER", "LOGNAME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
-)
+_KEPT_VARIABLES = {
+    *("HOME", "USER", "LOGNAME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+}
 # The last one, so that the tests see which of the agent's lines ran.
 _KEPT_PREFIXES = ("LC_", "UV_", "COVERAGE_")
 _STOP_SECONDS = 60.0
@@ -52,8 +53,8 @@ class Local:
             way = (
                 "Install it with `brew install nginx`."
                 if sys.platform == "darwin"
-                else "Install it with your system's packages, such as `sudo apt-get install nginx`, "
-                "and stop its own service: `sudo systemctl disable --now nginx`."
+                else "Install it, such as with `sudo apt-get install nginx`, and stop its own "
+                "service: `sudo systemctl disable --now nginx`."
             )
             raise MissingError("nginx is missing on this computer.", way)
         free = shutil.disk_usage(_existing(self._machine)).free
@@ -66,9 +67,10 @@ class Local:
         port = plan.nginx.port
         ours = running is not None and running.nginx.port == port and self.running()
         if not ours and not _port_is_free(plan.nginx.address, port):
+            free_port = _free_port_near(plan.nginx.address, port)
             raise TrackstackError(
                 f"Port {port} of this computer is taken{_by_whom(port)}.",
-                f"Choose another one, such as `--port {_free_port_near(plan.nginx.address, port)}`.",
+                f"Choose another one, such as `--port {free_port}`.",
             )
 
     def outputs(self, plan: Plan) -> Outputs:
@@ -101,10 +103,11 @@ class Local:
                 return
             time.sleep(0.02)
         if not self.running():
-            told = (self._machine / "launcher.log").read_text(errors="replace").strip()
+            log_file = self._machine / "launcher.log"
+            told = log_file.read_text(errors="replace").strip().splitlines() or ["no word of why"]
             raise TrackstackError(
-                f"The machine's supervisor did not start: {told.splitlines()[-1] if told else 'it says nothing'}.",
-                f"{self._machine / 'launcher.log'} has all it said.",
+                f"The machine's supervisor did not start: {told[-1]}.",
+                f"{log_file} has all it said.",
             )
 
     def stop(self) -> None:
@@ -124,16 +127,6 @@ class Local:
     def running(self) -> bool:
         """Whether the supervisor runs."""
         return launcher.holder(self._machine) is not None
-
-    def drop_machine(self) -> None:
-        """Remove what can be made again: all of the machine but data and logs."""
-        if not self._machine.is_dir():
-            return
-        kept = {str(folders.DATA), str(folders.LOGS)}
-        for entry in self._machine.iterdir():
-            if entry.name not in kept:
-                _remove(entry)
-        _remove(self._control / "observed")
 
     def purge(self) -> None:
         """Remove machine and control store, data too."""
@@ -158,8 +151,9 @@ class Local:
         return _lines(path, follow)
 
     def _environment(self) -> dict[str, str]:
-        """What the machine's processes get of this shell's environment: nothing of MLflow's or
-        the clouds', so that a login in this shell does not become the server's.
+        """What the machine's processes get of this shell's environment.
+
+        Nothing of MLflow's or the clouds', so that a login in this shell is not the server's.
         """
         kept = {
             name: value
