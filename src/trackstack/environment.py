@@ -35,6 +35,7 @@ class Record(BaseModel):
         asked: what was asked for in so many words, by flags or in a spec file.
         spec: the effective spec: every value decided.
         plan: what the release in the control store was rendered from.
+        let_in: users whom deploys let in; one of them removed since then stays out.
         settled: whether users and release in the control store follow this record; False
             while a deploy is under way, or after one that was killed.
         removed: when it was destroyed with its data kept; None while it is meant to run.
@@ -48,6 +49,7 @@ class Record(BaseModel):
     spec: Spec
     plan: Plan
     created: AwareDatetime
+    let_in: tuple[str, ...] = ()
     settled: bool = False
     removed: AwareDatetime | None = None
 
@@ -127,6 +129,10 @@ class Environment:
     def keep_password(self, user: str, password: str) -> None:
         """Keep the first user's password, readable for this account only."""
         write_durably(self._credentials_file, json.dumps({user: password}).encode())
+
+    def forget_password(self) -> None:
+        """Keep no password any longer."""
+        self._credentials_file.unlink(missing_ok=True)
 
     def keep_receipt(self, receipt: str, at: datetime) -> Path:
         """Keep what verify proved; returns where."""

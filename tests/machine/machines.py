@@ -97,7 +97,7 @@ class Machine:
     def processes(self) -> list[str]:
         """Command lines of all that runs, as the host sees them, but for the first process."""
         space = Path(f"/proc/{self.first_process}/ns/pid").readlink()
-        return [line for pid, line in _processes_in(space) if pid != self.first_process]
+        return [line for pid, line in processes_in(space) if pid != self.first_process]
 
     def starts_at_boot(self, service: str) -> bool:
         """Whether the machine's own init, of either kind, would start a service."""
@@ -148,7 +148,7 @@ def running_machine(suite: str, folder: Path) -> Iterator[Machine]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _processes_in(space: Path) -> Iterator[tuple[int, str]]:
+def processes_in(space: Path) -> Iterator[tuple[int, str]]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if (folder / "ns/pid").readlink() == space:

@@ -36,11 +36,12 @@ def ensure_nginx(this: Round) -> None:
 
 
 def _switch(this: Round, release: Release) -> None:
-    if not _serves(release):
-        if this.machine.running("nginx"):
-            this.machine.reload("nginx")
-        else:
-            this.machine.start("nginx")
+    if _serves(release):
+        return
+    if this.machine.running("nginx"):
+        this.machine.reload("nginx")
+    else:
+        this.machine.start("nginx")
     down = lambda: not this.machine.running("nginx")  # noqa: E731
     if not wait_for(lambda: _serves(release), _SWITCH_SECONDS, gone=down):
         raise StepError("nginx does not take up its settings", tail(folders.NGINX_ERRORS))

@@ -126,7 +126,9 @@ def place_service(release: Release, service: str) -> None:
     if not files:
         raise StepError(f"the release holds no files of the service {service}")
     for file in files:
-        write_durably(folders.SERVICES / file.path.removeprefix("services/"), file.content.encode())
+        placed = folders.SERVICES / file.path.removeprefix("services/")
+        if not placed.is_file() or placed.read_text() != file.content:
+            write_durably(placed, file.content.encode())
 
 
 def live_release_id() -> str | None:

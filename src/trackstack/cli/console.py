@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -134,7 +135,7 @@ def me() -> str:
     on_path = found is not None and Path(found).resolve() == called.resolve()
     if on_path or not os.access(called, os.X_OK):
         return "trackstack"
-    return str(called)
+    return shlex.quote(str(called))
 
 
 def size(count: int) -> str:

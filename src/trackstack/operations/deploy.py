@@ -100,19 +100,19 @@ def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
         spec=intent.effective,
         plan=intent.plan,
         created=before.created if before else datetime.now(UTC),
+        let_in=before.let_in if before else (),
     )
     environment.write_record(record)
-    # Whoever was let in once and removed since stays out.
-    known = before.spec.users if before is not None and before.settled else []
-    logins = users.add_missing(
-        environment, [name for name in intent.effective.users if name not in known]
-    )
-    if intent.changes or release is None or before is None or not before.settled:
+    new = [name for name in intent.effective.users if name not in record.let_in]
+    logins = users.add_missing(environment, new)
+    if intent.plan_changes or release is None or before is None or not before.settled:
         content = render_release(intent.plan, environment.target.outputs(intent.plan))
         if release is None or not same_server(release, content):
-            what = ", ".join(each.key for each in intent.changes) or "the recorded plan again"
+            what = ", ".join(each.key for each in intent.plan_changes) or "the recorded plan again"
             change(environment.target.store, Release, what, lambda _: content)
-    environment.write_record(record.model_copy(update={"settled": True}))
+    environment.write_record(
+        record.model_copy(update={"settled": True, "let_in": (*record.let_in, *new)})
+    )
     return logins
 
 

@@ -20,14 +20,21 @@ class Intent:
         asked: what the next record says was asked.
         effective: the spec with every value decided.
         plan: what would exist.
-        changes: what differs from what exists; empty for no change.
+        plan_changes: what differs on the machine; empty for no change.
+        record_changes: what differs only in the record: who is let in, whether it is protected.
     """
 
     record: Record | None
     asked: spec.Asked
     effective: spec.Spec
     plan: Plan
-    changes: list[Difference]
+    plan_changes: list[Difference]
+    record_changes: list[Difference]
+
+    @property
+    def changes(self) -> list[Difference]:
+        """All that differs from what exists; empty for no change."""
+        return [*self.plan_changes, *self.record_changes]
 
 
 def intend(
@@ -59,8 +66,25 @@ def intend(
     effective = spec.validate(content, "What was asked")
     plan = make_plan(effective, _packages(effective, record))
     return Intent(
-        record, asked, effective, plan, differences(record.plan if record else None, plan)
+        record=record,
+        asked=asked,
+        effective=effective,
+        plan=plan,
+        plan_changes=differences(record.plan if record else None, plan),
+        record_changes=_record_differences(record, effective),
     )
+
+
+def _record_differences(record: Record | None, effective: spec.Spec) -> list[Difference]:
+    new = [name for name in effective.users if record is None or name not in record.let_in]
+    found = [Difference(key="users", before=None, after=", ".join(new))] if new else []
+    before = record.spec.protected if record else False
+    if effective.protected != before:
+        words = {True: "true", False: "false"}
+        found.append(
+            Difference(key="protected", before=words[before], after=words[effective.protected])
+        )
+    return found
 
 
 def _packages(effective: spec.Spec, record: Record | None) -> str:

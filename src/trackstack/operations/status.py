@@ -105,12 +105,11 @@ def _state(environment: Environment) -> str:
 
 
 def _answers(environment: Environment) -> bool | None:
-    owner = environment.owner()
-    password = environment.password(owner) if owner else None
-    if owner is None or password is None:
+    login = users.own_login(environment)
+    if login is None:
         return None
     try:
-        with Tracking(environment.url, owner, password) as tracking:
+        with Tracking(environment.url, login.user, login.password) as tracking:
             tracking.read()
     except TrackstackError:
         return False

@@ -101,6 +101,19 @@ def remove(environment: Environment, unwanted: Iterable[str]) -> None:
         return {name: user for name, user in users.items() if name not in leaving}
 
     _change(environment, f"remove {', '.join(leaving)}", apply)
+    if environment.owner() in leaving:
+        environment.forget_password()
+
+
+def own_login(environment: Environment) -> Login | None:
+    """The login this computer keeps, when it still opens the door."""
+    owner = environment.owner()
+    user = _current(environment).get(owner) if owner else None
+    password = environment.password(owner) if owner else None
+    if owner is None or user is None or password is None:
+        return None
+    good = user.may_enter(datetime.now(UTC)) and credentials.matches(password, user.hash)
+    return Login(user=owner, password=password) if good else None
 
 
 def listed(environment: Environment) -> list[ListedUser]:

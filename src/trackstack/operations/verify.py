@@ -19,6 +19,7 @@ from trackstack.desired import Applied, Cleanup
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError
 from trackstack.operations import users
+from trackstack.operations.users import Login
 from trackstack.operations.waiting import wait_until_applied
 from trackstack.tracking import Tracking
 
@@ -161,10 +162,9 @@ def verify(
 
 def _prove_quickly(prover: _Prover, environment: Environment, stranger: httpx.Client) -> None:
     prover.check("a stranger is refused", lambda: _refused(stranger, LOCATIONS[:1], METHODS[:1]))
-    owner = environment.owner()
-    password = environment.password(owner) if owner else None
-    if owner and password:
-        prover.check(f"{owner} can read", lambda: _reads(environment.url, owner, password))
+    login = users.own_login(environment)
+    if login is not None:
+        prover.check(f"{login.user} can read", lambda: _reads(environment.url, login))
 
 
 def _prove_all(prover: _Prover, environment: Environment, stranger: httpx.Client) -> None:
@@ -240,8 +240,8 @@ def _look_the_same(stranger: httpx.Client, known: str) -> str:
     return "401 twice, equal to the letter"
 
 
-def _reads(url: str, user: str, password: str) -> str:
-    with Tracking(url, user, password) as tracking:
+def _reads(url: str, login: Login) -> str:
+    with Tracking(url, login.user, login.password) as tracking:
         tracking.read()
     return "200"
 

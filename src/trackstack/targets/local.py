@@ -81,9 +81,10 @@ class Local:
         """Have the supervisor and its agent run, apart from this terminal."""
         if self.running():
             return
-        make_folder(self._machine)
+        log_file = self._machine / folders.LOGS / "launcher.log"
+        make_folder(log_file.parent)
         program = [sys.executable, "-P", "-m", "trackstack.agent.launcher"]
-        with (self._machine / "launcher.log").open("wb") as log:
+        with log_file.open("wb") as log:
             started = subprocess.Popen(
                 [
                     *program,
@@ -103,7 +104,6 @@ class Local:
                 return
             time.sleep(0.02)
         if not self.running():
-            log_file = self._machine / "launcher.log"
             told = log_file.read_text(errors="replace").strip().splitlines() or ["no word of why"]
             raise TrackstackError(
                 f"The machine's supervisor did not start: {told[-1]}.",
