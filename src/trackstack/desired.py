@@ -58,7 +58,7 @@ class Document(Part):
         try:
             content = json.loads(data)
             written_in = content["format"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _corrupt(cls.KEY, "it is not one of trackstack's documents") from error
         if written_in != FORMAT:
             raise TrackstackError(

@@ -151,17 +151,7 @@ class Environment:
         Raises:
             BusyError: another command holds it.
         """
-        make_folder(self.folder)
-        handle = os.open(self.folder / f"{activity}{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            told = os.pread(handle, 200, 0).decode(errors="replace").strip()
-            os.close(handle)
-            raise BusyError(
-                f"Another command is {activity} environment {self.name!r}: {told}.",
-                "Wait until it has ended, then run this one again.",
-            ) from error
+        handle = self._lock(activity)
         try:
             os.ftruncate(handle, 0)
             now = datetime.now().astimezone()
@@ -182,6 +172,25 @@ class Environment:
                 entry.unlink()
         self._record_file.unlink(missing_ok=True)
 
+    def _lock(self, activity: str) -> int:
+        while True:
+            make_folder(self.folder)
+            file = self.folder / f"{activity}{_LOCK}"
+            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                told = os.pread(handle, 200, 0).decode(errors="replace").strip()
+                os.close(handle)
+                raise BusyError(
+                    f"Another command is {activity} environment {self.name!r}: {told}.",
+                    "Wait until it has ended, then run this one again.",
+                ) from error
+            # The holder before may have removed the folder between our open and our lock.
+            if _is_at(file, handle):
+                return handle
+            os.close(handle)
+
     @property
     def _record_file(self) -> Path:
         return self.folder / "record.json"
@@ -192,15 +201,25 @@ class Environment:
 
     def _credentials(self) -> dict[str, str]:
         try:
-            return dict(json.loads(self._credentials_file.read_bytes()))
+            content = json.loads(self._credentials_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
+        # A damaged file is no file: `env` then asks for the password.
+        sound = isinstance(content, dict) and all(isinstance(v, str) for v in content.values())
+        return content if sound else {}
 
     def _damaged(self) -> TrackstackError:
         return TrackstackError(
             f"The record {self._record_file} is damaged.",
             "Put back a copy of it, or remove the environment by hand.",
         )
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def home() -> Path:

@@ -34,6 +34,7 @@ Workers = Annotated[int, Field(ge=1, le=64)]
 MlflowVersion = Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+\.[0-9]+$")]
 
 _RIGHT = {
+    "environment": "a name, such as 'team-a'",
     "port": "a whole number from 1024 to 65535, such as 8080",
     "workers": "a whole number from 1 to 64, such as 2",
     "mlflow": "a version of MLflow 3, in quotes, such as '3.17.2'",
@@ -99,14 +100,15 @@ def load(path: Path) -> Asked:
             names the key, the value and what would be right.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a safe one
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"The spec {path} cannot be read: {reason}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
-        problem = getattr(error, "problem", None) or "it cannot be read"
+        parts = [getattr(error, name, None) for name in ("context", "problem", "reason")]
+        problem = ", ".join(str(part) for part in parts if part) or "it cannot be read"
         raise UsageError(f"The spec {path} is not YAML{line}: {problem}.") from error
     if content is None:
         content = {}
@@ -175,17 +177,43 @@ def decide(asked: Asked, recorded: Asked, decided: Asked, fallback: Asked) -> As
     return result
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key {key.value!r} stands there twice",
+                        problem_mark=key.start_mark,
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _explain(kind: str, place: tuple[int | str, ...], value: object, message: str) -> str:
     key = ".".join(str(part) for part in place)
     last = next((part for part in reversed(place) if isinstance(part, str)), "")
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         known = _keys_beside(place)
         near = names.nearest(last, known)
+        if near is None and last in Server.model_fields:
+            near = f"server.{last}"
         way_out = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
-        return f"{key} is not a key of the spec; {way_out}"
+        return f"{key} is not a key of the spec ({way_out})"
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"
-    return f"{key} is {value!r} and should be {_RIGHT.get(last, message)}"
+    right = "a name, such as ada" if isinstance(place[-1], int) else _RIGHT.get(last, message)
+    return f"{key} is {_as_written(value)} and should be {right}"
+
+
+def _as_written(value: object) -> str:
+    """A value as it would stand in the file, not as Python has it."""
+    if value is None:
+        return "empty"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:

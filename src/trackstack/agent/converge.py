@@ -94,7 +94,10 @@ def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str
             document = kind.from_bytes(stored.data)
         except TrackstackError as error:
             return error
-        audit(store, document)
+        try:
+            audit(store, document)
+        except OSError as error:  # a full disk must not keep the desired state from being true
+            _log.error("the audit entry of %s cannot be written: %s", kind.KEY, error)
         return document
 
     users, release, cleanup = read(Users), read(Release), read(Cleanup)
@@ -148,8 +151,8 @@ def fall_back(this: Round) -> None:
     for definition in (folders.RELEASES / live / "services").glob("mlflow-*.conf"):
         try:
             stop_all_but(this, definition.stem)
-        except StepError as error:
-            _log.error("the failed release's services are not gone: %s", error.problem)
+        except (StepError, OSError) as error:
+            _log.error("the failed release's services are not gone: %s", error)
 
 
 def _run(step: Step, this: Round) -> StepReport:

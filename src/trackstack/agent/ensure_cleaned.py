@@ -64,7 +64,7 @@ def remove_empty_folders(folder: Path) -> None:
     if not folder.is_dir():
         return
     for inner in folder.iterdir():
-        if inner.is_dir():
+        if inner.is_dir() and not inner.is_symlink():
             remove_empty_folders(inner)
     try:
         folder.rmdir()

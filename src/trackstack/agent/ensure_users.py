@@ -40,8 +40,9 @@ def let_in(name: str, line: str) -> None:
 def shut_out(name: str) -> None:
     """Take a user's password away, at once."""
     folder = folders.USERS / name
-    (folder / "current").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():  # a file manager may have left a file of its own
+        (folder / "current").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _text(file: Path) -> str | None:

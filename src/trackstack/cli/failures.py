@@ -22,8 +22,12 @@ def rendered() -> Iterator[None]:
         _tell(error.sentence, error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _tell("Interrupted.", "What was begun is safe; run the same command again to go on.")
+        _tell_interrupted()
         sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer takes an interrupt for an exit that needs no word
+            _tell_interrupted()
+        raise
     except BrokenPipeError:
         # The reader, such as `head`, has enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,6 +48,10 @@ def rendered() -> Iterator[None]:
             f"Please report it with the file {file.name}.",
         )
         sys.exit(_FAILED)
+
+
+def _tell_interrupted() -> None:
+    _tell("Interrupted.", "What was begun is safe; run the same command again to go on.")
 
 
 def _tell(sentence: str, hint: str | None) -> None:

@@ -85,6 +85,9 @@ def change(
     """
     for _ in range(_ATTEMPTS):
         before, tag = read(store, kind)
+        if before is not None:
+            # Its writer may have been killed, and the agent may see only the newer one.
+            audit(store, before)
         after = kind.model_validate(
             {
                 **apply(before),

@@ -53,7 +53,9 @@ class DirectoryStore:
             if left <= 0:
                 return False
             # Milliseconds: gather for 5 after a first change, look every 5.
-            self._watcher.watch(5, 5, max(1, int(left * 1000)), None)
+            woken_by = self._watcher.watch(5, 5, max(1, int(left * 1000)), None)
+            if woken_by == "signal":  # it swallows the exception that Control-C raised
+                raise KeyboardInterrupt
         return True
 
     def _differs(self, seen: Mapping[str, str | None]) -> bool:

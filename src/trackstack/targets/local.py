@@ -65,13 +65,18 @@ class Local:
                 "Free some, or set TRACKSTACK_HOME to a folder on a larger disk.",
             )
         port = plan.nginx.port
-        ours = running is not None and running.nginx.port == port and self.running()
-        if not ours and not _port_is_free(plan.nginx.address, port):
+        if not self._listens_on(port, running) and not _port_is_free(plan.nginx.address, port):
             free_port = _free_port_near(plan.nginx.address, port)
             raise TrackstackError(
                 f"Port {port} of this computer is taken{_by_whom(port)}.",
                 f"Choose another one, such as `--port {free_port}`.",
             )
+
+    def _listens_on(self, port: int, running: Plan | None) -> bool:
+        """Whether the port is taken by this machine itself, or by what a kill left of it."""
+        if running is None or running.nginx.port != port:
+            return False
+        return self.running() or bool(launcher.strays(self._machine.resolve()))
 
     def outputs(self, plan: Plan) -> Outputs:
         """Where the plan's server will be."""
