@@ -17,7 +17,8 @@ up: setup ## start a tracking server on this computer and say how to connect (AR
 test: setup-test lint ## install what the tests need and run them all (ARGS="tests/unit -k names" for some)
 	@sh make/test.sh $(ARGS)
 
-lint: setup-test ## check style, types and the floors of the house
+lint: setup-test ## check that the lock files fit, style, types and the floors of the house
+	.venv/bin/uv pip check --python .venv/bin/python
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -33,5 +34,5 @@ lock: setup-test ## write the lock files anew, keeping versions that still fit (
 	@sh make/lock.sh $(ARGS)
 
 clean: ## remove .venv and all that tools left in this folder; running servers and their data stay
-	rm -rf .venv dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

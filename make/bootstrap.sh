@@ -42,7 +42,7 @@ missing_on_debian() {
     grep -q '^ID=ubuntu' /etc/os-release || need chromium chromium-driver fonts-liberation
   fi
   if [ -n "${CI:-}" ] || [ "${BOX:-}" = 1 ]; then
-    have debootstrap || need debootstrap
+    have mmdebstrap || need mmdebstrap
   fi
 }
 

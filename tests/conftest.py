@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from trackstack import lock
 from trackstack.desired import content_id
 

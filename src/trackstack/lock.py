@@ -15,7 +15,7 @@ DEFAULT_MLFLOW = "3.17.2"
 
 OLDEST_PYTHON = "3.11"
 
-_HASHED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^ ;\\]+)", re.MULTILINE)
+_HASHED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
 def for_mlflow(version: str) -> str:
@@ -37,7 +37,7 @@ def resolve(requirements: list[str]) -> str:
         UsageError: they exclude each other, or one does not exist.
         TrackstackError: the package index cannot be reached.
     """
-    command = [uv.find_uv_bin(), "pip", "compile", "-", "--universal", "--quiet", "--no-config"]
+    command = [uv.find_uv_bin(), "pip", "compile", "-", "--universal", "--quiet"]
     command += ["--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-progress", "--color", "never"]
     done = subprocess.run(
@@ -61,10 +61,13 @@ def resolve(requirements: list[str]) -> str:
         )
     raise TrackstackError(
         f"The packages {wanted} could not be looked up: {told[-600:]}",
-        "Check the network and the package index that pip is set up for, then try again.",
+        "Check the network and the package index that uv is set up for, then try again.",
     )
 
 
 def versions(lock: str) -> dict[str, str]:
-    """The version of each package in a lock, by name."""
-    return {found["name"]: found["version"] for found in _HASHED.finditer(lock)}
+    """The version of each package in a lock, by name; all of them where platforms differ."""
+    found: dict[str, list[str]] = {}
+    for each in _HASHED.finditer(lock):
+        found.setdefault(each["name"], []).append(each["version"])
+    return {name: " or ".join(those) for name, those in found.items()}

@@ -23,8 +23,8 @@ def _why_not() -> str | None:
         return "makes a whole machine: set BOX=1 to run it"
     if sys.platform != "linux" or os.geteuid() != 0:
         return "makes a whole machine, which only root on Linux can"
-    if not shutil.which("debootstrap"):
-        return "makes a whole machine, which wants debootstrap"
+    if not shutil.which("mmdebstrap"):
+        return "makes a whole machine, which wants mmdebstrap"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Bare Debian machines: a root made by debootstrap, with processes and mounts of its own.
+"""Bare Debian machines: a root made by mmdebstrap, with processes and mounts of its own.
 
 A machine shares the host's network (so nothing on the host is forwarded or filtered for it)
 and ends with its keeper: the first process in it, which waits for the end of its input. However
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("TRACKSTACK_CACHE", "/var/cache/trackstack-tests"))
+CACHE = Path(os.environ.get("TRACKSTACK_TEST_CACHE", CHECKOUT / ".cache")) / "machines"
 MIRROR = "http://deb.debian.org/debian"
 # What the README asks for, and sudo. Even ca-certificates is missing.
 PACKAGES = ("git", "make", "python3", "sudo")
@@ -145,7 +145,7 @@ def running_machine(suite: str, folder: Path) -> Iterator[Machine]:
             finally:
                 keeper.stdin.close()
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
 
 
 def processes_in(space: Path) -> Iterator[tuple[int, str]]:
@@ -159,11 +159,12 @@ def processes_in(space: Path) -> Iterator[tuple[int, str]]:
 
 
 def _copy_golden_root(suite: str, root: Path) -> None:
-    """Copy the root that is made once per suite and kept under the hash of its recipe, this file."""
+    """Copy a root that is made once per suite and kept under the hash of its recipe: this file."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     golden = CACHE / f"{suite}-{recipe}"
     unfinished = CACHE / f"{suite}-unfinished"
-    CACHE.mkdir(parents=True, exist_ok=True)
+    # Nobody but root is to reach the set-user-id programs in there.
+    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (CACHE / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests in other processes want the same root
         if not golden.exists():
@@ -182,15 +183,13 @@ def _copy_golden_root(suite: str, root: Path) -> None:
 def _make_root(suite: str, root: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", include, suite, root, MIRROR],
+        ["mmdebstrap", "--variant=minbase", include, suite, root, MIRROR],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     assert made.returncode == 0, made.stdout[-2000:]
-    for package in (root / "var/cache/apt/archives").glob("*.deb"):
-        package.unlink()
     subprocess.run(["chroot", root, "useradd", "-m", "-s", "/bin/bash", USER], check=True)
     (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
     (root / STARTER).rename(root / f"{STARTER}.real")

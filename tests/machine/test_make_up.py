@@ -1,6 +1,7 @@
 """`make up` on a machine that holds git, make and python3: as root, and as a user with sudo."""
 
 import base64
+import random
 import re
 import socket
 import urllib.error
@@ -46,9 +47,12 @@ def test_a_fresh_machine_serves_and_is_clean_again(
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now and, being below those of outgoing connections, stays so."""
+    while True:
+        port = random.randrange(10_000, 32_000)  # noqa: S311
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def _status(url: str, user: str = "", password: str = "") -> int:

@@ -1,17 +1,21 @@
 """nginx: the release's settings are live; a release whose settings fail leaves the old ones."""
 
+import contextlib
 import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 from trackstack.agent import folders
-from trackstack.agent.ensure_release import place_service
+from trackstack.agent.ensure_release import live_release_id, place_service
 from trackstack.agent.machine import StepError, ask, run, tail, wait_for
 from trackstack.agent.round import Round
 from trackstack.desired import Release
 
 _SWITCH_SECONDS = 15
+_DRAIN_SECONDS = 15
 
 
 def ensure_nginx(this: Round) -> None:
@@ -20,17 +24,14 @@ def ensure_nginx(this: Round) -> None:
     if release is None:
         return
     settings = folders.RELEASES / release.id / "nginx" / "nginx.conf"
-    before = _target(folders.NGINX_SETTINGS)
-    if before != settings:
+    if _target(folders.NGINX_SETTINGS) != settings:
         _check(settings)
         link(folders.NGINX_SETTINGS, settings)
     place_service(release, "nginx")
     try:
         _switch(this, release)
     except StepError:
-        if before is not None and before != settings:
-            link(folders.NGINX_SETTINGS, before)
-            this.machine.reload("nginx")
+        _go_back(this, release)
         raise
     link(folders.LIVE, folders.RELEASES / release.id)
 
@@ -38,6 +39,8 @@ def ensure_nginx(this: Round) -> None:
 def _switch(this: Round, release: Release) -> None:
     if _serves(release):
         return
+    _end_orphans()
+    old = _workers()
     if this.machine.running("nginx"):
         this.machine.reload("nginx")
     else:
@@ -45,11 +48,45 @@ def _switch(this: Round, release: Release) -> None:
     down = lambda: not this.machine.running("nginx")  # noqa: E731
     if not wait_for(lambda: _serves(release), _SWITCH_SECONDS, gone=down):
         raise StepError("nginx does not take up its settings", tail(folders.NGINX_ERRORS))
+    # For 0.1 s old and new take requests side by side, and what the old ones have taken goes to
+    # the older MLflow, which may end only after them.
+    wait_for(lambda: not any(worker.is_running() for worker in old), _DRAIN_SECONDS)
     status = _status(f"{release.url}/")
     if status != 401:
         raise StepError(
             f"{release.url}/ answers {status or 'nothing'} to nobody in particular, not 401"
         )
+
+
+def _workers() -> list[psutil.Process]:
+    try:
+        return psutil.Process(int(folders.NGINX_PID.read_text())).children()
+    except (OSError, ValueError, psutil.Error):
+        return []
+
+
+def _end_orphans() -> None:
+    """End workers whose master was killed: they hold the port that a new master needs."""
+    here = str(Path.cwd())
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() == "nginx" and process.cwd() == here:
+                parent = process.parent()
+                orphan = parent is None or parent.name() != "nginx"
+                if orphan and "worker process" in " ".join(process.cmdline()):
+                    process.kill()
+
+
+def _go_back(this: Round, failed: Release) -> None:
+    """Set nginx up from the release that serves, so that a restart of nginx is safe too."""
+    live = live_release_id()
+    if live is None or live == failed.id:
+        return
+    link(folders.NGINX_SETTINGS, folders.RELEASES / live / "nginx" / "nginx.conf")
+    if this.machine.running("nginx"):
+        this.machine.reload("nginx")
+    else:
+        this.machine.start("nginx")
 
 
 def _check(settings: Path) -> None:

@@ -10,15 +10,18 @@ import uv
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
 from trackstack.agent.round import Round
-from trackstack.control.directory import flush_folder, write_durably
+from trackstack.control.directory import BEGUN, flush_folder, write_durably
 from trackstack.desired import Release
 
 _KEPT_RELEASES = 3
 
 
 def ensure_folders(_: Round) -> None:
-    """Have every folder of the machine."""
+    """Have every folder of the machine, without what a killed agent had begun to write."""
     make_folders()
+    for folder in (folders.SERVICES, folders.DATA):
+        for half in folder.glob(f"{BEGUN}*"):
+            half.unlink()
 
 
 def make_folders() -> None:

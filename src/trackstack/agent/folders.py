@@ -21,6 +21,7 @@ CLEANED = DATA / "cleaned"
 """Holds the generation of the last clean-up that was carried out."""
 RUN = Path("run")
 NGINX_SOCKET = RUN / "nginx.sock"
+NGINX_PID = RUN / "nginx.pid"
 SUPERVISOR_SOCKET = RUN / "supervisor.sock"
 LOGS = Path("logs")
 MLFLOW_LOG = LOGS / "mlflow.log"

@@ -27,7 +27,7 @@ class Supervisor:
 
     def reload(self, service: str) -> None:
         """Have a service read its settings again."""
-        self._call("signalProcess", service, "HUP")
+        self._call("signalProcess", service, "HUP", tolerate=(Faults.NOT_RUNNING,))
 
     def running(self, service: str) -> bool:
         """Whether a service is up or on its way up."""

@@ -13,6 +13,9 @@ from watchfiles._rust_notify import RustNotify
 
 from trackstack.control.base import ConflictError, Stored
 
+BEGUN = ".new-"
+"""How the name of a file begins that is being written; one is left when its writer is killed."""
+
 
 class DirectoryStore:
     """Keys are paths below a folder; a tag is the hash of the value.
@@ -83,7 +86,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     The order is write, flush to the disk, rename, flush the folder.
     """
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BEGUN)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

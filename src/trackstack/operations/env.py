@@ -1,6 +1,7 @@
 """What an MLflow client needs in its environment."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,8 @@ def _line(shell: str, name: str, value: str) -> str:
         in_quotes = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"set -gx {name} '{in_quotes}'"
     if shell == "powershell":
-        in_quotes = value.replace("'", "''")
+        # It takes typographic single quotes for the plain one.
+        in_quotes = re.sub("(['\u2018-\u201b])", r"\1\1", value)
         return f"$env:{name} = '{in_quotes}'"
     if shell == "python":
         return f"os.environ[{name!r}] = {value!r}"

@@ -14,6 +14,7 @@ OnSteps = Callable[[tuple[StepReport, ...]], None]
 
 _FIRST_WORD_SECONDS = 60.0
 _SILENCE_SECONDS = 900.0
+_SHOWN_LINES = 12
 
 
 def observed(environment: Environment) -> Observed | None:
@@ -45,9 +46,13 @@ def wait_until_applied(
     machine = environment.target.outputs(environment.existing_record().plan).machine
     key = observed_key(machine)
     silent_until = time.monotonic() + _FIRST_WORD_SECONDS
+    heard: str | None = None
     while True:
         report, tag = read(store, Observed, key)
         if report is not None and (since is None or report.heartbeat >= since):
+            if tag != heard:
+                # A step may take long without a word: packages over a slow network.
+                heard, silent_until = tag, time.monotonic() + _SILENCE_SECONDS
             on_steps(report.steps)
             if _reached(report.applied, wanted):
                 return report
@@ -55,13 +60,13 @@ def wait_until_applied(
             if failed is not None and _reached(report.seen, wanted):
                 raise _failure(failed)
         if store.wait_for_change({key: tag}, timeout=1.0):
-            silent_until = time.monotonic() + _SILENCE_SECONDS
-        elif not environment.target.running():
+            continue
+        if not environment.target.running():
             raise TrackstackError(
                 f"The machine of environment {environment.name!r} does not run.",
                 "Start it again with the command that deployed it.",
             )
-        elif time.monotonic() > silent_until:
+        if time.monotonic() > silent_until:
             raise TrackstackError(
                 f"The agent of environment {environment.name!r} is silent.",
                 f"Read what it logged: `trackstack logs agent -e {environment.name}`.",
@@ -77,7 +82,8 @@ def _reached(applied: Applied, wanted: Applied) -> bool:
 
 
 def _failure(step: StepReport) -> NotProvenError:
-    output = f"\n{step.output.strip()}" if step.output and step.output.strip() else ""
+    lines = (step.output or "").strip().splitlines()[-_SHOWN_LINES:]
+    output = "".join(f"\n    {line}" for line in lines)
     return NotProvenError(
         f"The machine's step {step.name!r} failed: {step.problem}.{output}",
         "What served before goes on serving. Mend the cause; the agent tries again by itself.",

@@ -57,6 +57,13 @@ class Local:
                 "service: `sudo systemctl disable --now nginx`."
             )
             raise MissingError("nginx is missing on this computer.", way)
+        if "%" in str(self._machine.resolve()):
+            # It reads its own place in a settings file that takes '%' for the start of a name.
+            raise TrackstackError(
+                f"MLflow cannot run below a folder with a percent sign in its name: "
+                f"{self._machine.parent}.",
+                "Set TRACKSTACK_HOME to another folder.",
+            )
         free = shutil.disk_usage(_existing(self._machine)).free
         if running is None and free < _NEEDED_BYTES:
             raise MissingError(
@@ -89,7 +96,8 @@ class Local:
         log_file = self._machine / folders.LOGS / "launcher.log"
         make_folder(log_file.parent)
         program = [sys.executable, "-P", "-m", "trackstack.agent.launcher"]
-        with log_file.open("wb") as log:
+        handle = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as log:
             started = subprocess.Popen(
                 [
                     *program,

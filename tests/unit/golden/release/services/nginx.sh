@@ -1,0 +1,10 @@
+#!/bin/sh
+# Starts nginx in the machine's folder. Started by root, its workers stay root's: they need
+# MLflow's socket and the users' files, which are closed to everybody else.
+set -eu
+umask 077
+rm -f run/nginx.sock
+if [ "$(id -u)" = 0 ]; then
+    exec nginx -p ./ -c nginx.conf -e stderr -g "user root;"
+fi
+exec nginx -p ./ -c nginx.conf -e stderr
