@@ -47,17 +47,20 @@ def wait_until_applied(
     key = observed_key(machine)
     silent_until = time.monotonic() + _FIRST_WORD_SECONDS
     heard: str | None = None
+    # The cause of a failure told before may be mended by now; the agent's next try will say.
+    stale = read(store, Observed, key)[1] if since is None else None
     while True:
         report, tag = read(store, Observed, key)
         if report is not None and (since is None or report.heartbeat >= since):
             if tag != heard:
                 # A step may take long without a word: packages over a slow network.
                 heard, silent_until = tag, time.monotonic() + _SILENCE_SECONDS
-            on_steps(report.steps)
+            failed = report.failed_step()
+            if failed is None or tag != stale:
+                on_steps(report.steps)
             if _reached(report.applied, wanted):
                 return report
-            failed = report.failed_step()
-            if failed is not None and _reached(report.seen, wanted):
+            if failed is not None and tag != stale and _reached(report.seen, wanted):
                 raise _failure(failed)
         if store.wait_for_change({key: tag}, timeout=1.0):
             continue
