@@ -15,7 +15,7 @@ from trackstack.desired import Release
 STEP_NAMES = [*(step.name for step in STEPS), "report"]
 BEFORE = {"ada": "one", "grace": "one"}
 AFTER = {"ada": "one", "grace": "two", "linus": "three"}
-STRIDES = {"files": 3, "report": 5}
+STRIDES = {"folders": 3, "files": 3, "report": 5}
 """Steps that do the same thing many times over are killed at every third or fifth effect."""
 
 

@@ -20,7 +20,6 @@ import psutil
 
 CHECKOUT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("TRACKSTACK_TEST_CACHE", CHECKOUT / ".cache")) / "machines"
-MIRROR = "http://deb.debian.org/debian"
 # One machine comes to a little over 1 GB, and two may run side by side.
 ROOM_IN_MEMORY = 6 * 2**30
 # What the README asks for, and sudo. Even ca-certificates is missing.
@@ -202,7 +201,7 @@ def _golden_root(suite: str) -> Iterator[Path]:
 def _make_root(suite: str, root: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
     made = subprocess.run(
-        ["mmdebstrap", "--variant=minbase", include, suite, root, MIRROR],
+        ["mmdebstrap", "--variant=minbase", include, suite, root],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

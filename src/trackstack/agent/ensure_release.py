@@ -110,9 +110,10 @@ def ensure_retired(this: Round) -> None:
 
 def stop_all_but(this: Round, kept: str) -> None:
     """Stop every MLflow service but one, and forget their definitions."""
-    for definition in folders.SERVICES.glob("mlflow-*.conf"):
-        if definition.stem != kept:
-            retire(this, definition.stem)
+    # By any of its files: a killed agent may have removed some of them.
+    for service in {file.stem for file in folders.SERVICES.glob("mlflow-*")}:
+        if service != kept:
+            retire(this, service)
 
 
 def retire(this: Round, service: str) -> None:
