@@ -171,6 +171,9 @@ class Environment:
             elif entry != self._record_file and entry.suffix != _LOCK:
                 entry.unlink()
         self._record_file.unlink(missing_ok=True)
+        if not all_names():
+            # Packages kept for the next environment: there is none.
+            shutil.rmtree(home() / "cache", ignore_errors=True)
 
     def _lock(self, activity: str) -> int:
         while True:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import uv
@@ -46,7 +48,7 @@ def resolve(requirements: list[str]) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"},
+        env={**uv_settings(), **os.environ},
         cwd=Path(bundle.__file__).parent,
     )
     if done.returncode == 0:
@@ -63,6 +65,18 @@ def resolve(requirements: list[str]) -> str:
         f"The packages {wanted} could not be looked up: {told[-600:]}",
         "Check the network and the package index that uv is set up for, then try again.",
     )
+
+
+def uv_settings() -> dict[str, str]:
+    """What uv has to be told wherever the kit runs it, as environment variables.
+
+    It brings certificates of its own; told so, it also trusts those that a company put on the
+    computer, which is what a private package index needs.
+    """
+    there = ssl.get_default_verify_paths()
+    known = bool(there.cafile or there.capath) or sys.platform == "darwin"
+    settings = {"UV_PYTHON_DOWNLOADS": "never"}
+    return {**settings, "UV_SYSTEM_CERTS": "1"} if known else settings
 
 
 def versions(lock: str) -> dict[str, str]:

@@ -9,8 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -258,15 +260,27 @@ def send_at(
     """
     assert process.stderr is not None
     told = ""
-    for line in process.stderr:
-        told += line
-        if marker in line:
-            os.kill(process.pid, sent)
-            break
-    else:
-        raise AssertionError(f"the command ended without saying {marker!r}:\n{told}")
+    with ended_after(process):
+        for line in process.stderr:
+            told += line
+            if marker in line:
+                os.kill(process.pid, sent)
+                break
+        else:
+            raise AssertionError(f"the command ended without saying {marker!r}:\n{told}")
     told += process.communicate(timeout=60)[1]
     return told
+
+
+@contextmanager
+def ended_after(process: "subprocess.Popen[str]", seconds: float = 120) -> Iterator[None]:
+    """End a command that falls silent, so that whoever reads it is not kept for ever."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def all_rows(database: Path) -> dict[str, list[str]]:

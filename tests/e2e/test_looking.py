@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers import ADA, Server
+from servers import ADA, Server, ended_after
 
 LONG = "x" * 7000
 """A path of this length fills nginx's log fast."""
@@ -107,10 +107,11 @@ def _until(follower: "subprocess.Popen[str]", path: str) -> list[str]:
     """The lines that the follower prints, up to the one of a path."""
     seen = []
     assert follower.stdout is not None
-    for line in follower.stdout:
-        seen.append(line)
-        if f'"path":"{path}"' in line:
-            return seen
+    with ended_after(follower):
+        for line in follower.stdout:
+            seen.append(line)
+            if f'"path":"{path}"' in line:
+                return seen
     raise AssertionError(f"logs -f ended before it showed {path}")
 
 

@@ -11,6 +11,7 @@ import pytest
 from servers import (
     ADA,
     Server,
+    ended_after,
     eventually,
     free_port,
     kill_all_in,
@@ -167,8 +168,8 @@ def _try_beside_another(server: Server, command: tuple[str, ...]) -> tuple[int, 
     """Deploy while another deploy is at work; then kill that one amid its verify."""
     first = server.start(*command)
     assert first.stderr is not None
-    told = first.stderr.readline()
-    assert told, "the first deploy said nothing"
+    with ended_after(first):
+        assert first.stderr.readline(), "the first deploy said nothing"
     refused = server.run(*command, ok=False)
     send_at(first, "a run is logged")
     return refused.returncode, refused.stderr

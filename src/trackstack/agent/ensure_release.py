@@ -70,7 +70,6 @@ def ensure_packages(this: Round) -> None:
             str(folder),
         ],
         "the folder for the server's packages could not be made",
-        {"UV_PYTHON_DOWNLOADS": "never"},
     )
     run(
         [tool, "pip", "sync", "--quiet", "--require-hashes", "--python", str(folder), str(lock)],

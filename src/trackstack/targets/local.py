@@ -16,6 +16,7 @@ import psutil
 from trackstack.agent import folders, launcher
 from trackstack.control.directory import DirectoryStore, make_folder
 from trackstack.errors import MissingError, TrackstackError
+from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
@@ -173,7 +174,8 @@ class Local:
             for name, value in os.environ.items()
             if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
         }
-        return {"UV_CACHE_DIR": str(self._cache / "uv"), **kept, "PATH": _program_folders()}
+        own = {"UV_CACHE_DIR": str(self._cache / "uv"), **uv_settings()}
+        return {**own, **kept, "PATH": _program_folders()}
 
 
 def _program_folders() -> str:
