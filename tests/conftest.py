@@ -1,90 +1,11 @@
-"""What every layer of the tests shares: a home of its own, a port of its own, the command."""
+"""What every layer of the tests shares."""
 
-import fcntl
-import os
-import random
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from trackstack import lock
-from trackstack.desired import content_id
-
-CACHE = Path(os.environ.get("TRACKSTACK_TEST_CACHE", Path(__file__).parent.parent / ".cache"))
-COMMAND = Path(sys.executable).parent / "trackstack"
-
-
-@dataclass(frozen=True)
-class Kit:
-    """The installed command with a home folder of its own.
-
-    Attributes:
-        home: TRACKSTACK_HOME.
-        port: one that was free when the test began.
-    """
-
-    home: Path
-    port: int
-
-    @property
-    def environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CI"))}
-        return {
-            **inherited,
-            "TRACKSTACK_HOME": str(self.home),
-            "UV_CACHE_DIR": str(CACHE / "uv"),
-            "NO_COLOR": "1",
-        }
-
-    def run(
-        self, *arguments: str | Path, ok: bool = True, timeout: float = 300, **more: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run the command without a terminal; with `ok`, it must end with 0."""
-        done = subprocess.run(
-            [COMMAND, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**self.environment, **more},
-            cwd=self.home.parent,
-            start_new_session=True,
-            check=False,
-        )
-        told = f"trackstack {' '.join(map(str, arguments))} ended with {done.returncode}"
-        assert not ok or done.returncode == 0, f"{told}:\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, f"{told} and showed a trace:\n{done.stderr}"
-        return done
-
-    def folder(self, name: str = "local") -> Path:
-        """The folder of an environment."""
-        return self.home / "environments" / name
-
-    def machine(self, name: str = "local") -> Path:
-        """The folder of an environment's machine."""
-        return self.folder(name) / "machine"
-
-    def deploy(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        """Deploy on the test's own port, with packages that are installed already."""
-        self.machine().mkdir(parents=True, exist_ok=True)
-        if not (self.machine() / "packages").exists():
-            seed_packages(self.machine())
-        return self.run("deploy", "local", "--port", str(self.port), *arguments)
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process that works in this home."""
-        return [
-            p for p in psutil.process_iter() if p.pid != os.getpid() and _works_in(p, self.home)
-        ]
+from kits import Kit, running_kit
 
 
 @pytest.fixture
@@ -92,59 +13,3 @@ def kit(tmp_path: Path) -> Iterator[Kit]:
     """A kit of this test's own; whatever it started is gone afterwards."""
     with running_kit(tmp_path / "home") as made:
         yield made
-
-
-@contextmanager
-def running_kit(home: Path) -> Iterator[Kit]:
-    """A kit whose processes and folder are gone afterwards."""
-    made = Kit(home, free_port())
-    try:
-        yield made
-    finally:
-        for process in made.processes():
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(made.processes(), timeout=10)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that the system says is free, below those it gives to outgoing connections."""
-    while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
-def seed_packages(machine: Path) -> None:
-    """Give a machine the server's packages as hard links, so that a test need not install them.
-
-    They are made once per lock by the agent's own step, in a deploy of their own.
-    """
-    name = content_id(lock.for_mlflow(lock.DEFAULT_MLFLOW))
-    version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    ready = CACHE / f"packages-{name}-{version}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "packages.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not ready.is_dir():
-            with running_kit(CACHE / "home") as maker:
-                maker.run("deploy", "local", "--port", str(maker.port))
-                maker.run("destroy", "--yes")
-                (maker.machine() / "packages" / name).rename(ready)
-    (machine / "packages").mkdir(parents=True)
-    subprocess.run(["cp", "-al", ready, machine / "packages" / name], check=True)
-
-
-def _works_in(process: psutil.Process, home: Path) -> bool:
-    try:
-        marks: Sequence[str] = (process.cwd(), process.environ().get("TRACKSTACK_HOME", ""))
-    except (psutil.Error, OSError):
-        return False
-    return any(mark.startswith(str(home.resolve())) for mark in marks if mark)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from kits import free_port
 from trackstack import credentials
 from trackstack.agent import folders, launcher
 from trackstack.control.base import change, read
@@ -194,9 +194,17 @@ class Box:
         servers = [p for p in self.processes() if "mlflow server" in p]
         if len(servers) != 1 or f"run/{release.mlflow}.sock" not in servers[0]:
             yield f"not exactly one MLflow, of this release: {servers}"
-        masters = [p for p in self.processes() if "nginx: master" in p]
+        masters = self._masters()
+        until = time.monotonic() + DEADLINE_SECONDS
+        # A worker carries its master's title for the moment after it was forked.
+        while len(masters) != 1 and time.monotonic() < until:
+            time.sleep(0.02)
+            masters = self._masters()
         if len(masters) != 1:
             yield f"not exactly one nginx: {masters}"
+
+    def _masters(self) -> list[str]:
+        return [p for p in self.processes() if "nginx: master" in p]
 
     def _file_faults(self, release: Release, users: Mapping[str, str]) -> Iterator[str]:
         machine = self.machine
@@ -458,13 +466,6 @@ def slow_index(wheel: bytes) -> Iterator[Index]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from boxes import bystander
 
-from conftest import COMMAND, Kit, running_kit
+from kits import COMMAND, Kit, running_kit
 from trackstack.control.base import read
 from trackstack.control.directory import DirectoryStore
 from trackstack.desired import Observed, Release, observed_key

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, Kit, free_port, seed_packages
+from kits import COMMAND, Kit, free_port, seed_packages
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -38,7 +38,7 @@ def test_every_command_of_a_page_runs(page: Path, kit: Kit) -> None:
         ["bash", "-euo", "pipefail", "-c", script],
         env={
             **kit.environment,
-            "PATH": f"{COMMAND.parent}:{packages / 'bin'}:{kit.environment['PATH']}",
+            "PATH": f"{packages / 'bin'}:{COMMAND.parent}:{kit.environment['PATH']}",
             "TRACKSTACK_PORT": str(kit.port),
         },
         cwd=kit.home.parent,

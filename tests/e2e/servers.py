@@ -1,7 +1,6 @@
 """A deployed server that tests share, its users, and an MLflow client that talks to it."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -20,21 +19,7 @@ import httpx
 import pexpect
 import psutil
 
-# tests/conftest.py by its path: by name it would be whichever conftest was loaded last.
-_spec = importlib.util.spec_from_file_location(
-    "shared_by_all_tests", Path(__file__).parents[1] / "conftest.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-_shared = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _shared
-_spec.loader.exec_module(_shared)
-CACHE, COMMAND, Kit = _shared.CACHE, _shared.COMMAND, _shared.Kit
-free_port, running_kit, seed_packages = (
-    _shared.free_port,
-    _shared.running_kit,
-    _shared.seed_packages,
-)
+from kits import CACHE, COMMAND, Kit, seed_packages
 
 AWKWARD = 'it\'s a "wide" über-long; $HOME & 東京 {home} \\n'
 """A folder name with all that shells, supervisor and nginx might trip over."""
@@ -267,6 +252,7 @@ def send_at(
                 os.kill(process.pid, sent)
                 break
         else:
+            process.communicate()
             raise AssertionError(f"the command ended without saying {marker!r}:\n{told}")
     told += process.communicate(timeout=60)[1]
     return told

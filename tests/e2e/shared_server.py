@@ -4,7 +4,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from servers import ADA, Server, deploy_on_terminal, free_port, kill_all_in
+from servers import ADA, Server, deploy_on_terminal, kill_all_in
+
+from kits import free_port
 
 
 @pytest.fixture(scope="session")

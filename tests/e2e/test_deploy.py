@@ -5,14 +5,15 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from servers import ADA, COMMAND, OWNER, Server, all_files, free_port, processes_in
+from servers import ADA, OWNER, Server, all_files, kill_all_in, processes_in
 
 import trackstack
+from kits import COMMAND, free_port
 from trackstack import bundle
 
 
@@ -119,24 +120,24 @@ def test_only_mlflow_has_mlflow_s_own_keys(server: Server, secrets: dict[str, st
                for line in holders), holders  # fmt: skip
 
 
-def test_a_port_that_is_taken_is_told_with_one_that_is_free(server: Server) -> None:
+def test_a_port_that_is_taken_is_told_with_one_that_is_free(server: Server, another: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = server.run("deploy", "local", "-e", "taken", "--port", str(port), ok=False)
+        done = server.run("deploy", "local", "-e", another, "--port", str(port), ok=False)
     assert done.returncode == 1
     assert f"Port {port} of this computer is taken" in done.stderr
     assert "such as `--port" in done.stderr
 
 
-def test_a_refused_first_deploy_leaves_no_environment_behind(server: Server) -> None:
-    server.run("deploy", "local", "-e", "refused", "--port", str(server.port), ok=False)
-    assert not server.folder("refused").exists()
+def test_a_refused_first_deploy_leaves_no_environment_behind(server: Server, another: str) -> None:
+    server.run("deploy", "local", "-e", another, "--port", str(server.port), ok=False)
+    assert not server.folder(another).exists()
 
 
-def test_a_computer_without_nginx_is_told_how_to_get_it(server: Server) -> None:
-    done = _without_nginx(server, "deploy", "local", "-e", "bare", "--port", str(free_port()))
+def test_a_computer_without_nginx_is_told_how_to_get_it(server: Server, another: str) -> None:
+    done = _without_nginx(server, "deploy", "local", "-e", another, "--port", str(free_port()))
     assert (done.returncode, "nginx is missing" in done.stderr) == (4, True), done.stderr
-    assert not server.folder("bare").exists()
+    assert not server.folder(another).exists()
 
 
 def test_a_home_folder_that_mlflow_cannot_run_below_is_refused(
@@ -178,6 +179,14 @@ def test_an_older_kit_refuses_and_names_the_one_to_install(
     assert done.returncode == 1
     assert f"Install trackstack {trackstack.__version__} or newer" in done.stderr
     assert _kept(server) == before
+
+
+@pytest.fixture
+def another(server: Server) -> Iterator[str]:
+    """The name of an environment that a test may try to make; it is gone afterwards."""
+    yield "another"
+    kill_all_in(server.folder("another"))
+    shutil.rmtree(server.folder("another"), ignore_errors=True)
 
 
 @pytest.fixture

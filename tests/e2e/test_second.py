@@ -1,6 +1,7 @@
 """A second environment beside the first, whose deploy is interrupted again and again."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,13 +14,13 @@ from servers import (
     Server,
     ended_after,
     eventually,
-    free_port,
     kill_all_in,
     passwords_in,
     processes_in,
-    seed_packages,
     send_at,
 )
+
+from kits import free_port, seed_packages
 
 NAME = "second"
 
@@ -146,22 +147,30 @@ def _kill_once_the_machine_runs(server: Server, command: tuple[str, ...]) -> Non
 
 
 def _interrupt(server: Server, command: tuple[str, ...]) -> tuple[int, str]:
-    """Press Control-C while the deploy waits for MLflow."""
-    process = server.start(*command)
-    lock = server.folder(NAME) / "changing.lock"
-    mine = f"process {process.pid},"
-    assert eventually(lambda: mine in lock.read_text(), 20), "the deploy does not begin"
+    """Press Control-C while the deploy waits for MLflow, which is held back meanwhile."""
+    assert eventually(lambda: bool(server.pids(NAME)["mlflow"]), 60), "MLflow is not started"
+    for pid in server.pids(NAME)["mlflow"]:
+        os.kill(pid, signal.SIGSTOP)
+    process = _begin(server, command)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     return process.returncode, told
 
 
 def _cut_power_while_mlflow_starts(server: Server, command: tuple[str, ...]) -> None:
-    process = server.start(*command)
-    assert eventually(lambda: bool(server.pids(NAME)["mlflow"]), 60), "MLflow is not started"
+    process = _begin(server, command)
     process.kill()
     kill_all_in(server.machine(NAME))
     process.communicate()
+
+
+def _begin(server: Server, command: tuple[str, ...]) -> "subprocess.Popen[str]":
+    """Start a deploy; returns once it works on the environment."""
+    process = server.start(*command)
+    lock = server.folder(NAME) / "changing.lock"
+    mine = f"process {process.pid},"
+    assert eventually(lambda: mine in lock.read_text(), 60), "the deploy does not begin"
+    return process
 
 
 def _try_beside_another(server: Server, command: tuple[str, ...]) -> tuple[int, str]:

@@ -4,7 +4,9 @@ import hashlib
 import sys
 
 import pytest
-from servers import ADA, COMMAND, OWNER, Server, passwords_in
+from servers import ADA, OWNER, Server, passwords_in
+
+from kits import COMMAND
 
 # Python warns of it wherever a test process has threads; what is run replaces the process at once.
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from servers import ADA, OWNER, Server
+from servers import ADA, OWNER, Server, eventually, processes_in
 
 ROTATIONS = 20
 
@@ -86,6 +86,25 @@ def test_rotations_under_load_kill_the_old_password_at_once_and_fail_nobody_else
     assert seen == [(401, 200)] * ROTATIONS
     assert set(answers) == {200}, f"{len(answers)} requests of others, some of them failed"
     assert len(answers) > ROTATIONS, "the others asked too little to have noticed anything"
+
+
+def test_a_change_is_reported_done_only_once_it_holds(server: Server) -> None:
+    users = server.folder() / "control" / "desired" / "users.json"
+    before = users.read_bytes()
+    (agent,) = (
+        process for process in processes_in(server.machine())
+        if process.cmdline()[-1] == "trackstack.agent"
+    )  # fmt: skip
+    agent.suspend()
+    try:
+        command = server.start("users", "add", "waiting", "--show-passwords")
+        written = eventually(lambda: users.read_bytes() != before)
+        # A command that does not wait ends within a fraction of this.
+        done_too_early = eventually(lambda: command.poll() is not None, 1.5)
+    finally:
+        agent.resume()
+    command.communicate(timeout=60)
+    assert (written, done_too_early, command.returncode) == (True, False, 0)
 
 
 @contextmanager

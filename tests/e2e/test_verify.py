@@ -146,9 +146,10 @@ def test_a_verify_killed_while_the_agent_cleans_up_leaves_everything_as_before(
     before = _state(server)
     previous = _ordered(server)
     verify = server.start("verify")
-    assert eventually(lambda: _ordered(server) > previous, 60), "no clean-up was ordered"
+    ordered = eventually(lambda: _ordered(server) > previous, 60)
     verify.kill()
     verify.communicate()
+    assert ordered, "no clean-up was ordered"
     assert eventually(lambda: _cleaned(server) > previous, 60), "the agent has not cleaned up"
     assert _state(server) == before
 
@@ -191,9 +192,13 @@ def without_mlflow(rough: Server, ada: str) -> Iterator[Server]:
     stop = (
         "import sys; from trackstack.agent.supervisor import Supervisor as S; S().stop(sys.argv[1])"
     )
+    (python,) = rough.machine().glob("packages/*/bin/python")
+    # Else the agent would have it up again in no time.
+    python.rename(python.with_name("hidden"))
     # The supervisor's socket is named from the machine's folder: its whole path is too long.
     subprocess.run([sys.executable, "-c", stop, service], cwd=rough.machine(), check=True)
     yield rough
+    python.with_name("hidden").rename(python)
     assert eventually(lambda: rough.status_for(ADA, ada) == 200, 90)
 
 

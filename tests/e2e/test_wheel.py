@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import uv
-from servers import CACHE, Server, free_port, kill_all_in, processes_in, seed_packages
+from servers import Server, kill_all_in, processes_in
 
 import trackstack
+from kits import CACHE, free_port, seed_packages
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -55,6 +56,28 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
 
 def test_the_installed_command_tells_its_version(installed: Installed) -> None:
     assert installed.call("--version").stdout.strip() == trackstack.__version__
+
+
+def test_the_readmes_way_to_install_it_works(tmp_path: Path) -> None:
+    readme = "uv tool install ."
+    done = subprocess.run(
+        [uv.find_uv_bin(), *readme.split()[1:], "--quiet", "--python", sys.executable],
+        cwd=CHECKOUT,
+        env={
+            **os.environ,
+            "UV_TOOL_DIR": str(tmp_path / "tools"),
+            "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+            "UV_CACHE_DIR": str(CACHE / "uv"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = subprocess.run(
+        [tmp_path / "bin" / "trackstack", "--version"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == trackstack.__version__
 
 
 def test_the_installed_command_renders_what_the_checkout_renders(

@@ -1,15 +1,15 @@
 """`make up` on a machine that holds git, make and python3: as root, and as a user with sudo."""
 
 import base64
-import random
 import re
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 
 import pytest
 from machines import NOTED_STARTS, USER, Machine
+
+from kits import free_port
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
 
@@ -20,7 +20,7 @@ def test_a_fresh_machine_serves_and_is_clean_again(
 ) -> None:
     machine = start_machine(suite)
     checkout = machine.copy_checkout_for(user)
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     up = f"cd {checkout} && make up ARGS='--port {port}'"
 
@@ -44,15 +44,6 @@ def test_a_fresh_machine_serves_and_is_clean_again(
     assert machine.run(f"find / -xdev -user {USER} -not -path '/home/{USER}*'") == ""
     with pytest.raises(urllib.error.URLError):
         _status(url)
-
-
-def _free_port() -> int:
-    """A port that is free now and, being below those of outgoing connections, stays so."""
-    while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
 
 
 def _status(url: str, user: str = "", password: str = "") -> int:

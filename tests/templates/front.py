@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from kits import free_port
 from trackstack import credentials
 from trackstack.agent import folders
 from trackstack.agent.ensure_nginx import link
@@ -216,7 +217,7 @@ def running_front() -> Iterator[Front]:
     """
     with tempfile.TemporaryDirectory(prefix="front-", dir="/tmp") as folder:
         machine = Path(folder).resolve()
-        port = _free_port()
+        port = free_port()
         release = make_release(port)
         lay_out(machine, release)
         socket_path = machine / folders.mlflow_socket(release.mlflow)
@@ -354,9 +355,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Quiet: the tests say what matters."""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
