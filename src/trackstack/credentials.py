@@ -26,9 +26,14 @@ def hash_password(password: str) -> str:
     return _hash(password, secrets.token_bytes(_SALT_BYTES))
 
 
+def can_match(hashed: str) -> bool:
+    """Whether a hash is of the one kind that `matches` reads; imported ones may be of others."""
+    return hashed.startswith(_SCHEME)
+
+
 def matches(password: str, hashed: str) -> bool:
     """Whether a password is the one behind a hash that hash_password made."""
-    if not hashed.startswith(_SCHEME):
+    if not can_match(hashed):
         return False
     salt = base64.b64decode(hashed.removeprefix(_SCHEME))[hashlib.sha1().digest_size :]  # noqa: S324
     return hmac.compare_digest(_hash(password, salt), hashed)

@@ -84,17 +84,29 @@ class DesiredDocument(Document):
     change: Change
 
 
+PasswordHash = Annotated[str, StringConstraints(pattern=r"^[!-9;-~]+$", max_length=256)]
+
+
+class Previous(Part):
+    """A password that still opens the door for a while after a rotation."""
+
+    hash: PasswordHash
+    until: AwareDatetime
+
+
 class User(Part):
     """One who may enter.
 
     Attributes:
-        hash: the salted hash of the password, in the form nginx reads.
+        hash: the hash of the password, in a form nginx reads.
+        previous: the password before the last rotation, while it is kept.
         expires: when the agent shuts this user out, or None.
     """
 
-    hash: Annotated[str, StringConstraints(pattern=r"^[!-9;-~]+$", max_length=256)]
+    hash: PasswordHash
     created: AwareDatetime
     rotated: AwareDatetime
+    previous: Previous | None = None
     expires: AwareDatetime | None = None
 
     def may_enter(self, now: datetime) -> bool:
@@ -141,6 +153,7 @@ class Release(DesiredDocument):
         host: the Host header that the agent's own requests to MLflow carry.
         nginx: what nginx answers on run/nginx.sock once this release's settings are live.
         url: where the machine itself reaches nginx.
+        certificates: names and addresses to show a certificate of this environment's own for.
     """
 
     KEY: ClassVar[str] = "desired/release.json"
@@ -151,6 +164,12 @@ class Release(DesiredDocument):
     host: str
     nginx: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
     url: str
+    certificates: tuple[
+        Annotated[
+            str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)
+        ],
+        ...,
+    ] = ()
 
     @property
     def id(self) -> str:
@@ -234,6 +253,10 @@ class Observed(Document):
         return next((step for step in self.steps if step.state == "failed"), None)
 
 
+AUTHORITIES_KEY = "observed/ca.pem"
+"""The certificates of the environment's own authorities: what its clients have to trust."""
+
+
 def observed_key(machine: str) -> str:
     """Where a machine's report lies in the store."""
     return f"observed/machines/{machine}.json"
@@ -264,8 +287,12 @@ def content_id(content: Any) -> str:
 
 
 def expiries(users: Users) -> Iterator[datetime]:
-    """When users' time runs out, in no order."""
-    return (user.expires for user in users.users.values() if user.expires is not None)
+    """When a user's time, or a previous password's, runs out, in no order."""
+    for user in users.users.values():
+        if user.expires is not None:
+            yield user.expires
+        if user.previous is not None:
+            yield user.previous.until
 
 
 def _canonical(content: Any) -> bytes:

@@ -16,11 +16,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from trackstack import __version__, names
 from trackstack.control.directory import make_folder, write_durably
+from trackstack.desired import AUTHORITIES_KEY
 from trackstack.errors import BusyError, TrackstackError, UsageError
 from trackstack.plan import Plan
 from trackstack.spec import Spec
 from trackstack.targets.base import Target
 from trackstack.targets.local import Local
+from trackstack.tracking import Tracking
 
 FORMAT = 1
 
@@ -117,6 +119,20 @@ class Environment:
     def url(self) -> str:
         """Where the server is."""
         return self.target.outputs(self.existing_record().plan).url
+
+    def authorities(self) -> Path | None:
+        """A file with what clients have to trust, for a server with certificates of its own."""
+        if self.existing_record().plan.nginx.tls != "own":
+            return None
+        stored = self.target.store.get(AUTHORITIES_KEY)
+        file = self.folder / "ca.pem"
+        if stored is not None and (not file.is_file() or file.read_bytes() != stored.data):
+            write_durably(file, stored.data)
+        return file if file.is_file() else None
+
+    def tracking(self, user: str, password: str) -> Tracking:
+        """The server's tracking API, as a user sees it."""
+        return Tracking(self.url, user, password, self.authorities())
 
     def password(self, user: str) -> str | None:
         """The password of the user this computer keeps credentials of, or None for another."""

@@ -5,6 +5,7 @@ import re
 import ssl
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uv
@@ -17,13 +18,27 @@ DEFAULT_MLFLOW = "3.17.2"
 
 OLDEST_PYTHON = "3.11"
 
+POSTGRESQL_DRIVER = "psycopg[binary]"
+S3_CLIENT = "boto3"
+GCS_CLIENT = "google-cloud-storage"
+
 _HASHED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
-def for_mlflow(version: str) -> str:
-    """The lock for a version of MLflow: the shipped one when there is one, else a fresh one."""
+def for_mlflow(version: str, extra: Sequence[str] = ()) -> str:
+    """The lock for a version of MLflow and extra packages: the shipped one, or a fresh one.
+
+    Args:
+        version: such as '3.17.2'.
+        extra: further requirements, resolved together with MLflow's own.
+
+    Raises:
+        UsageError, TrackstackError: as `resolve`.
+    """
     shipped = bundle.templates() / "requirements" / f"mlflow-{version}.txt"
-    return shipped.read_text() if shipped.is_file() else resolve([f"mlflow=={version}"])
+    if shipped.is_file() and not extra:
+        return shipped.read_text()
+    return resolve([f"mlflow=={version}", *extra])
 
 
 def resolve(requirements: list[str]) -> str:
@@ -56,7 +71,7 @@ def resolve(requirements: list[str]) -> str:
     told = " ".join(done.stderr.split())
     wanted = ", ".join(requirements)
     if "No solution found" in told:
-        why = told.partition("╰─▶")[2].strip() or told
+        why = re.split("╰─▶|cause:", told)[-1].strip()
         raise UsageError(
             f"These packages cannot be installed together: {wanted}. {why}",
             "Change or drop one of the versions.",

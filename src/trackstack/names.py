@@ -5,11 +5,20 @@ sentence that says what would be right.
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 _ENVIRONMENT = re.compile(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?")
 _USER = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+_UNSAFE = re.compile(r"[^!-~]|[\"'`$\\]")
+"""What may not stand in a value that a shell file holds."""
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 OWN_PREFIX = "trackstack."
 """Users whose names start so are the kit's own and short-lived; no person may take such a name."""
@@ -50,6 +59,109 @@ def user_from_account(account: str) -> str:
 def _fitting_user(value: str) -> str | None:
     folded = re.sub(r"[^a-z0-9._@+-]", "", value.lower()).lstrip("._@+-")[:64]
     return folded if _USER.fullmatch(folded) and not folded.startswith(OWN_PREFIX) else None
+
+
+def address(value: str) -> str:
+    """An IPv4 address to listen on; of the loopback ones only the usual."""
+    try:
+        read = ipaddress.IPv4Address(value)
+    except ValueError:
+        read = None
+    if read is None or (read.is_loopback and value != "127.0.0.1") or read.is_multicast:
+        raise ValueError(
+            f"{value!r} is not an address to listen on: use an IPv4 address of this computer, "
+            "such as '127.0.0.1' or '192.168.1.20', or '0.0.0.0' for all of them"
+        )
+    return str(read)
+
+
+def host(value: str) -> str:
+    """A name or IPv4 address that clients call the server by."""
+    folded = value.lower()
+    digits_only = folded.replace(".", "").isdigit()
+    if _HOST.fullmatch(folded) and not digits_only:
+        return folded
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not a name of a computer: use letters, digits, '-' and '.', such as "
+            "'mlflow.example.com', or an IPv4 address"
+        ) from None
+
+
+def network(value: str) -> str:
+    """An IPv4 network, such as '10.0.0.0/24', or one address of it."""
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not a network: use an IPv4 address or network such as '10.0.0.0/24'"
+        ) from None
+
+
+def pem_file(value: str) -> str:
+    """The path of a certificate or key, as nginx can be told it."""
+    if value.startswith("/") and not re.search(r'["$\\\x00-\x1f\x7f]', value):
+        return value
+    raise ValueError(
+        f"{value!r} is not a path that nginx can be told: write it from the root on, such as "
+        "'/etc/ssl/mlflow.pem', without quotes, '$' and '\\'"
+    )
+
+
+def database(value: str) -> str:
+    """Where a PostgreSQL database is; its password is given apart."""
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme == "postgresql" and parts.hostname and parts.username
+        named = parts.path.strip("/") and parts.port != 0
+    except ValueError:
+        whole, named = None, None
+    # By sight as well: what cannot be read must not be shown either when a password is in it.
+    if re.search(r"//[^/@:]*:[^@]*@", value) or re.search(r"[?&][a-z]*pass", value.lower()):
+        raise ValueError(
+            "an address with a password in it ends in the shell's history and the process list: "
+            "leave the password out and give it as PGPASSWORD, or in ~/.pgpass"
+        )
+    if not (whole and named) or _UNSAFE.search(value):
+        raise ValueError(
+            f"{value!r} is not the address of a PostgreSQL database: write it as "
+            "'postgresql://user@host:5432/name', with special characters percent-encoded"
+        )
+    return value
+
+
+def artifacts(value: str) -> str:
+    """A bucket for artifacts, with or without a folder in it."""
+    if re.fullmatch(r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._/=+-]*)?", value):
+        return value
+    raise ValueError(
+        f"{value!r} is not a bucket: write it as 's3://bucket/folder' or 'gs://bucket'"
+    )
+
+
+def endpoint(value: str) -> str:
+    """Where a bucket's API is, for others than the clouds' own."""
+    if re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", value):
+        return value
+    raise ValueError(f"{value!r} is not an endpoint: write it as 'https://s3.example.com'")
+
+
+def requirement(value: str) -> str:
+    """A package for the server, with or without versions, from the package index."""
+    try:
+        read = Requirement(value)
+    except InvalidRequirement:
+        read = None
+    if read is None or read.url:
+        raise ValueError(
+            f"{value!r} is not a package: write it as in a requirements file, such as "
+            "'mlflow-export-import' or 'boto3>=1.40'"
+        )
+    if canonicalize_name(read.name) == "mlflow":
+        raise ValueError(f"{value!r}: MLflow's version is asked for with mlflow, not here")
+    return str(read)
 
 
 def nearest(value: str, known: Iterable[str]) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from trackstack import lock
-from trackstack.spec import Spec
+from trackstack.spec import EVERYWHERE, LOOPBACK, Server, Spec
 
 
 class _Frozen(BaseModel):
@@ -17,26 +17,43 @@ class Nginx(_Frozen):
 
     Attributes:
         address: the one it listens on.
+        names: what clients call it, the preferred one first.
         hosts: the values of the Host header that are let in.
+        tls: 'none' on loopback; else whose certificate it shows: its 'own', one from 'files',
+            or none because an 'upstream' proxy has one.
+        certificate: a PEM file's path, with tls 'files'.
+        key: likewise.
+        proxies: networks of the proxies before it, whose word on a client's address counts.
     """
 
     address: str
     port: int
+    names: tuple[str, ...] = (LOOPBACK,)
     hosts: tuple[str, ...]
+    tls: Literal["none", "own", "files", "upstream"] = "none"
+    certificate: str | None = None
+    key: str | None = None
+    proxies: tuple[str, ...] = ()
 
 
 class Mlflow(_Frozen):
     """The tracking server.
 
     Attributes:
-        database: a SQLAlchemy address, relative to the machine's folder.
-        artifacts: a folder relative to the machine's folder; clients reach it by the proxy only.
+        database: a SQLAlchemy address without a password; a file is relative to the machine's
+            folder.
+        artifacts: a bucket, or a folder relative to the machine's; clients reach it by the proxy
+            only.
+        artifacts_endpoint: where the bucket's API is; None for the cloud's own.
+        secrets: how often the stores' credentials were given anew.
     """
 
     version: str
     workers: int
     database: str
     artifacts: str
+    artifacts_endpoint: str | None = None
+    secrets: int = 0
 
 
 class Plan(_Frozen):
@@ -67,22 +84,43 @@ class Difference(_Frozen):
     after: str
 
 
-def make_plan(spec: Spec, packages: str) -> Plan:
-    """Turn a spec and a package lock into the plan."""
-    port = spec.server.port
+def make_plan(spec: Spec, packages: str, secrets: int = 0) -> Plan:
+    """Turn a spec, a package lock and the count of given credentials into the plan."""
     return Plan(
         target=spec.target,
         environment=spec.environment,
-        nginx=Nginx(
-            address="127.0.0.1", port=port, hosts=(f"127.0.0.1:{port}", f"localhost:{port}")
-        ),
+        nginx=_nginx(spec.server),
         mlflow=Mlflow(
             version=spec.server.mlflow,
             workers=spec.server.workers,
-            database="sqlite:///data/mlflow.db",
-            artifacts="data/artifacts",
+            # The driver by name: SQLAlchemy 2.0 and 2.1 differ in which they take unasked.
+            database=(spec.stores.database or "sqlite:///data/mlflow.db").replace(
+                "postgresql:", "postgresql+psycopg:", 1
+            ),
+            artifacts=spec.stores.artifacts or "data/artifacts",
+            artifacts_endpoint=spec.stores.artifacts_endpoint,
+            secrets=secrets,
         ),
         packages=packages,
+    )
+
+
+def _nginx(server: Server) -> Nginx:
+    own = () if server.listen == EVERYWHERE or not server.beyond_loopback else (server.listen,)
+    names = tuple(dict.fromkeys((*server.hostnames, *own))) or (LOOPBACK,)
+    local = (LOOPBACK, "localhost")
+    hosts = [f"{name}:{server.port}" for name in (*local, *names)]
+    if server.tls == "upstream":
+        hosts += [*local, *server.hostnames]
+    return Nginx(
+        address=server.listen,
+        port=server.port,
+        names=names,
+        hosts=tuple(dict.fromkeys(hosts)),
+        tls="none" if server.tls == "own" and not server.beyond_loopback else server.tls,
+        certificate=server.certificate,
+        key=server.key,
+        proxies=tuple(server.trusted_proxies),
     )
 
 
@@ -91,8 +129,9 @@ def differences(before: Plan | None, after: Plan) -> list[Difference]:
     old = _flat(before.model_dump(mode="json")) if before else {}
     new = _flat(after.model_dump(mode="json"))
     found = []
-    for key, value in new.items():
-        if old.get(key) != value:
+    for key in dict.fromkeys((*new, *old)):
+        value = new.get(key, "nothing")
+        if old.get(key) != new.get(key):
             if key == "packages":
                 found += _package_differences(old.get(key), value)
             else:
@@ -120,5 +159,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = ", ".join(value) if isinstance(value, list) else str(value)
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            if value not in (None, []):
+                flat[prefix + key] = text
     return flat

@@ -1,8 +1,10 @@
 """Renders a plan into a release: every file of the server. The same plan gives the same bytes."""
 
+from collections.abc import Iterator
+
 from trackstack.desired import Release, ReleaseFile, content_id
 from trackstack.outputs import Outputs
-from trackstack.plan import Plan
+from trackstack.plan import Nginx, Plan
 from trackstack.templating import render
 
 _UNNAMED = "00000000"
@@ -22,15 +24,20 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "workers": plan.mlflow.workers,
         "database": plan.mlflow.database,
         "artifacts": plan.mlflow.artifacts,
+        "artifacts_endpoint": plan.mlflow.artifacts_endpoint,
+        "secrets": plan.mlflow.secrets,
         "hosts": plan.nginx.hosts,
-        "origins": [f"http://{host}" for host in plan.nginx.hosts],
+        "origins": list(dict.fromkeys((outputs.url, *_origins(plan.nginx)))),
         "packages": content_id(plan.packages),
     }
     mlflow = f"mlflow-{_hash_of(_mlflow_files(_UNNAMED, mlflow_values))}"
     nginx_values = {
         "address": plan.nginx.address,
         "port": plan.nginx.port,
-        "names": sorted({host.rpartition(":")[0] for host in plan.nginx.hosts}),
+        "names": plan.nginx.names,
+        "tls": plan.nginx.tls,
+        "certificates": _certificates(plan.nginx),
+        "proxies": plan.nginx.proxies,
         "mlflow": mlflow,
     }
     nginx = _hash_of(_nginx_files(_UNNAMED, nginx_values))
@@ -41,8 +48,35 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "mlflow": mlflow,
         "host": plan.nginx.hosts[0],
         "nginx": nginx,
-        "url": outputs.url,
+        "url": f"http://127.0.0.1:{plan.nginx.port}",
+        "certificates": plan.nginx.names if plan.nginx.tls == "own" else (),
     }
+
+
+def _certificates(nginx: Nginx) -> list[dict[str, object]]:
+    """What nginx shows whom; the first to a client that names nobody, as one by address does."""
+    if nginx.tls == "files":
+        return [{"names": nginx.names, "chain": nginx.certificate, "key": nginx.key}]
+    if nginx.tls != "own":
+        return []
+    # A client that calls an address sends no name: an address goes first.
+    ordered = sorted(nginx.names, key=lambda name: not name.replace(".", "").isdigit())
+    return [
+        {
+            "names": (name,),
+            "chain": f"data/tls/{name}/leaf.pem",
+            "key": f"data/tls/{name}/leaf.key",
+        }
+        for name in ordered
+    ]
+
+
+def _origins(nginx: Nginx) -> Iterator[str]:
+    """The pages that may call MLflow: its own, on loopback in plain HTTP."""
+    for host in nginx.hosts:
+        name = host.partition(":")[0]
+        local = name in ("127.0.0.1", "localhost")
+        yield f"{'http' if local or nginx.tls == 'none' else 'https'}://{host}"
 
 
 def same_server(release: Release, content: dict[str, object]) -> bool:

@@ -4,10 +4,11 @@ What is asked stays apart from what is decided: `decide` fills the gaps, so that
 asked for keeps what the first deploy decided, whatever a newer kit would choose.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import psutil
 import yaml
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
@@ -27,10 +29,21 @@ from trackstack.errors import UsageError
 Asked = dict[str, Any]
 """What was asked: nested as in the file, only with the keys that were said."""
 
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  a value to recognise; asked for, never a default
+
 EnvironmentName = Annotated[str, AfterValidator(names.environment)]
 UserName = Annotated[str, AfterValidator(names.user)]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Workers = Annotated[int, Field(ge=1, le=64)]
+Address = Annotated[str, AfterValidator(names.address)]
+Hostname = Annotated[str, AfterValidator(names.host)]
+Network = Annotated[str, AfterValidator(names.network)]
+PemFile = Annotated[str, AfterValidator(names.pem_file)]
+Database = Annotated[str, AfterValidator(names.database)]
+Artifacts = Annotated[str, AfterValidator(names.artifacts)]
+Endpoint = Annotated[str, AfterValidator(names.endpoint)]
+Package = Annotated[str, AfterValidator(names.requirement)]
 MlflowVersion = Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+\.[0-9]+$")]
 
 _RIGHT = {
@@ -41,8 +54,27 @@ _RIGHT = {
     "users": "a list of names, such as [ada, grace]",
     "protected": "true or false",
     "target": "'local'",
-    "server": "a group of keys: port, workers, mlflow",
+    "server": "a group of keys such as port and workers",
+    "stores": "a group of keys such as database and artifacts",
+    "database": "an address such as 'postgresql://user@host:5432/name'",
+    "artifacts": "a bucket such as 's3://bucket/folder'",
+    "artifacts_endpoint": "an address such as 'https://s3.example.com'",
+    "extra_packages": "a list of packages, such as [boto3]",
+    "listen": "an IPv4 address, such as '127.0.0.1'",
+    "hostnames": "a list of names, such as [mlflow.example.com]",
+    "tls": "own, files or upstream",
+    "certificate": "the path of a PEM file",
+    "key": "the path of a PEM file",
+    "trusted_proxies": "a list of networks, such as [10.0.0.0/24]",
 }
+
+_EACH = {
+    "users": "a name, such as ada",
+    "hostnames": "a name, such as mlflow.example.com",
+    "trusted_proxies": "a network, such as 10.0.0.0/24",
+    "extra_packages": "a package, such as boto3",
+}
+"""What one of a list should be."""
 
 
 class _Strict(BaseModel):
@@ -52,9 +84,56 @@ class _Strict(BaseModel):
 class Server(_Strict):
     """The tracking server itself."""
 
+    listen: Address = LOOPBACK
     port: Port
+    hostnames: list[Hostname] = []
+    tls: Literal["own", "files", "upstream"] = "own"
+    certificate: PemFile | None = None
+    key: PemFile | None = None
+    trusted_proxies: list[Network] = []
     workers: Workers
     mlflow: MlflowVersion
+    extra_packages: list[Package] = []
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other computers can reach it."""
+        return not ipaddress.ip_address(self.listen).is_loopback
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.listen == EVERYWHERE and not self.hostnames:
+            raise ValueError(
+                "with listen 0.0.0.0 say in hostnames by which names or addresses clients call it"
+            )
+        if (self.tls == "files") != bool(self.certificate and self.key):
+            raise ValueError("certificate and key go with tls: files, and tls: files with both")
+        if (self.tls == "upstream") != bool(self.trusted_proxies):
+            raise ValueError(
+                "trusted_proxies goes with tls: upstream, and tls: upstream with trusted_proxies"
+            )
+        if self.tls != "own" and not self.hostnames:
+            raise ValueError(f"tls: {self.tls} needs in hostnames the names clients use")
+        own = [name for name in self.hostnames if name == "localhost" or name.startswith("127.")]
+        if own and self.beyond_loopback:
+            raise ValueError(f"{own[0]} in hostnames is what every computer calls itself")
+        if self.tls == "files" and not self.beyond_loopback:
+            raise ValueError("tls: files needs in listen an address beyond this computer")
+        return self
+
+
+class Stores(_Strict):
+    """Where runs and artifacts are kept, when not in the machine's own folder."""
+
+    database: Database | None = None
+    artifacts: Artifacts | None = None
+    artifacts_endpoint: Endpoint | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.artifacts_endpoint and not self.artifacts:
+            raise ValueError("artifacts_endpoint goes with artifacts: say which bucket too")
+        return self
 
 
 class Spec(_Strict):
@@ -63,6 +142,7 @@ class Spec(_Strict):
     target: Literal["local"]
     environment: EnvironmentName
     server: Server
+    stores: Stores = Stores()
     users: Annotated[list[UserName], Field(min_length=1)]
     protected: bool
 
@@ -72,7 +152,19 @@ def defaults(target: str, environment: str, account: str, mlflow: str) -> Asked:
     return {
         "target": target,
         "environment": environment,
-        "server": {"port": 8080, "workers": default_workers(), "mlflow": mlflow},
+        "server": {
+            "listen": LOOPBACK,
+            "port": 8080,
+            "hostnames": [],
+            "tls": "own",
+            "certificate": None,
+            "key": None,
+            "trusted_proxies": [],
+            "workers": default_workers(),
+            "mlflow": mlflow,
+            "extra_packages": [],
+        },
+        "stores": {"database": None, "artifacts": None, "artifacts_endpoint": None},
         "users": [names.user_from_account(account)],
         "protected": False,
     }
@@ -199,13 +291,14 @@ def _explain(kind: str, place: tuple[int | str, ...], value: object, message: st
     if kind in ("extra_forbidden", "invalid_key"):
         known = _keys_beside(place)
         near = names.nearest(last, known)
-        if near is None and last in Server.model_fields:
-            near = f"server.{last}"
+        for group, model in (("server", Server), ("stores", Stores)):
+            if near is None and last in model.model_fields:
+                near = f"{group}.{last}"
         way_out = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
         return f"{key} is not a key of the spec ({way_out})"
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"
-    right = "a name, such as ada" if isinstance(place[-1], int) else _RIGHT.get(last, message)
+    right = (_EACH if isinstance(place[-1], int) else _RIGHT).get(last, message)
     return f"{key} is {_as_written(value)} and should be {right}"
 
 

@@ -1,6 +1,8 @@
 """MLflow's REST API, as far as the kit needs it. The kit never imports MLflow."""
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,14 +28,32 @@ class TrackingError(NotProvenError):
         self.status = status
 
 
+def http_client(
+    url: str, authorities: Path | None, login: tuple[str, str] | None = None
+) -> httpx.Client:
+    """A client of one server.
+
+    Args:
+        url: its address.
+        authorities: certificates to trust instead of the system's, for a server with its own.
+        login: name and password; none for a stranger.
+    """
+    context = ssl.create_default_context(cafile=authorities)
+    # No proxy and no .netrc of this shell comes between the kit and the server.
+    return httpx.Client(
+        base_url=url,
+        auth=login,
+        verify=context,
+        trust_env=False,
+        timeout=httpx.Timeout(10, read=60),
+    )
+
+
 class Tracking:
     """One server, as one user sees it. Errors are TrackingError."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
-        # No proxy and no .netrc of this shell comes between the kit and the server.
-        self._http = httpx.Client(
-            base_url=url, auth=(user, password), trust_env=False, timeout=httpx.Timeout(10, read=60)
-        )
+    def __init__(self, url: str, user: str, password: str, authorities: Path | None = None) -> None:
+        self._http = http_client(url, authorities, (user, password))
 
     def __enter__(self) -> Self:
         return self

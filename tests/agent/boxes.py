@@ -184,8 +184,9 @@ class Box:
         for name in sorted({"ada", "grace", "linus"}):
             for word in _HASHES:
                 status, body = self.ask(name, word, port)
-                expected = 200 if users.get(name) == word else 401
-                if status != expected:
+                # 429 is a refusal too: these tests guess more often than people do.
+                expected = {200} if users.get(name) == word else {401, 429}
+                if status not in expected:
                     yield f"{name} with password {word!r} gets {status}: {body}"
                 if status == 200 and body != f"workers {workers}\n":
                     yield f"{name} is served by {body!r}"

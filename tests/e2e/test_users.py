@@ -77,15 +77,15 @@ def test_rotations_under_load_kill_the_old_password_at_once_and_fail_nobody_else
 ) -> None:
     password = server.let_in("spinner")
     seen = []
-    with _bystanders(server, ada) as answers:
+    with _bystander(server, ada) as answers:
         for _ in range(ROTATIONS):
             made = server.json("users", "rotate", "spinner", "--show-passwords")
             assert isinstance(made, list)
             old, password = password, str(made[0]["password"])
             seen.append((server.status_for("spinner", old), server.status_for("spinner", password)))
     assert seen == [(401, 200)] * ROTATIONS
-    assert set(answers) == {200}, f"{len(answers)} requests of others, some of them failed"
-    assert len(answers) > ROTATIONS, "the others asked too little to have noticed anything"
+    assert set(answers) == {200}, f"{len(answers)} requests of another, some of them failed"
+    assert len(answers) > ROTATIONS, "the other asked too little to have noticed anything"
 
 
 def test_a_change_is_reported_done_only_once_it_holds(server: Server) -> None:
@@ -108,8 +108,8 @@ def test_a_change_is_reported_done_only_once_it_holds(server: Server) -> None:
 
 
 @contextmanager
-def _bystanders(server: Server, password: str) -> Iterator[list[object]]:
-    """Others who work all the while; what their requests were answered with."""
+def _bystander(server: Server, password: str) -> Iterator[list[object]]:
+    """Somebody who works all the while; what each request was answered with."""
     answers: list[object] = []
     enough = threading.Event()
 
@@ -123,15 +123,13 @@ def _bystanders(server: Server, password: str) -> Iterator[list[object]]:
                 except httpx.HTTPError as error:
                     answers.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=work)
+    thread.start()
     try:
         yield answers
     finally:
         enough.set()
-        for thread in threads:
-            thread.join()
+        thread.join()
 
 
 def _names(server: Server) -> set[str]:

@@ -26,7 +26,8 @@ from trackstack.agent.ensure_users import let_in
 from trackstack.agent.machine import ask
 from trackstack.agent.round import Round
 from trackstack.agent.supervisor import Supervisor
-from trackstack.desired import Change, Release
+from trackstack.control.directory import DirectoryStore
+from trackstack.desired import Change, Release, ReleaseFile
 from trackstack.outputs import Outputs
 from trackstack.plan import make_plan
 from trackstack.release import render_release
@@ -247,14 +248,21 @@ def make_release(port: int) -> Release:
     plan = make_plan(spec, packages="")
     outputs = Outputs(url=f"http://127.0.0.1:{port}", machine="local")
     change = Change(at=datetime.now(UTC), who="tests", where="here", what="make it")
-    return Release.model_validate({**render_release(plan, outputs), "change": change})
+    release = Release.model_validate({**render_release(plan, outputs), "change": change})
+    return release.model_copy(update={"files": tuple(map(_patient, release.files))})
+
+
+def _patient(file: ReleaseFile) -> ReleaseFile:
+    """A file that lets the tests guess as often as they like; test_guesses tries the limit."""
+    return file.model_copy(update={"content": file.content.replace("rate=30r/m", "rate=9999r/s")})
 
 
 def lay_out(machine: Path, release: Release) -> None:
     """Put a release where nginx is started, by the agent's own steps."""
     with chdir(machine):
         make_folders()
-        ensure_files(Round(Supervisor(), datetime.now(UTC), None, release, None))
+        store = DirectoryStore(Path("../control"))
+        ensure_files(Round(Supervisor(), store, datetime.now(UTC), None, release, None))
         link(folders.NGINX_SETTINGS, folders.RELEASES / release.id / "nginx" / "nginx.conf")
         place_service(release, "nginx")
 

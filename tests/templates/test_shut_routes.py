@@ -1,5 +1,6 @@
 """Routes of MLflow that run code or spend money stay shut, however they are spelled."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ def _routes() -> list[Route]:
     return [Route(module, tuple(methods.split(",")), path) for module, methods, path in split]
 
 
+ASKED_BY_THE_PAGES = "/ajax-api/2.0/mlflow/gateway-proxy"
+"""Shut too, but answered as by an MLflow without a gateway."""
+
 ROUTES = _routes()
 SHUT = [route for route in ROUTES if route.shut]
 OPEN = [route for route in ROUTES if not route.shut]
@@ -71,10 +75,17 @@ def test_the_list_holds_routes_of_every_shut_kind() -> None:
 @pytest.mark.parametrize("route", SHUT, ids=lambda route: f"{route.methods[0]}{route.path}")
 def test_a_shut_route_answers_404_and_mlflow_never_hears_of_it(front: Front, route: Route) -> None:
     path = route.filled("shut1")
+    before = len(front.upstream.requests)
     asked = {*route.methods, "GET", "POST", "OPTIONS", "HEAD", "X-OWN"}
     statuses = {method: front.ask_as_ada(f"{path}?q=/health", method).status for method in asked}
-    assert statuses == dict.fromkeys(asked, 404)
-    assert front.upstream.seen(path) == []
+    assert statuses == dict.fromkeys(asked, 200 if path == ASKED_BY_THE_PAGES else 404)
+    assert front.upstream.requests[before:] == []
+
+
+def test_the_pages_are_told_that_there_is_no_gateway(front: Front) -> None:
+    told = front.ask_as_ada(f"{ASKED_BY_THE_PAGES}?gateway_path=api/2.0/endpoints")
+    assert json.loads(told.body) == {"endpoints": []}
+    assert front.ask(ASKED_BY_THE_PAGES).status == 401
 
 
 def test_every_other_route_passes(front: Front) -> None:

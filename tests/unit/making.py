@@ -4,10 +4,12 @@ import getpass
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from trackstack import spec
 from trackstack.agent.round import Round
+from trackstack.control.directory import DirectoryStore
 from trackstack.credentials import hash_password
 from trackstack.desired import Change, Cleanup, Release, User, Users
 from trackstack.environment import Environment
@@ -37,7 +39,7 @@ class Called:
 
 
 def content(**server: object) -> spec.Asked:
-    """Every key of a spec; arguments replace values of its server."""
+    """A spec with all that has no default; arguments replace values of its server."""
     return {
         "target": "local",
         "environment": "local",
@@ -113,5 +115,12 @@ class FakeMachine:
 
 def a_round(**documents: Any) -> Round:
     """A round at noon on a fake machine; arguments replace any part of it."""
-    given = {"machine": FakeMachine(), "now": NOON, "users": None, "release": None, "cleanup": None}
+    given = {
+        "machine": FakeMachine(),
+        "store": DirectoryStore(Path("../control")),
+        "now": NOON,
+        "users": None,
+        "release": None,
+        "cleanup": None,
+    }
     return Round(**{**given, **documents})

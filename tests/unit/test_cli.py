@@ -39,8 +39,8 @@ print(json.dumps({"found": found, "imported": sorted(slow & set(sys.modules))}))
 """
 COMMANDS = [
     "", "deploy", "deploy local", "plan", "plan local", "list", "status", "open", "logs", "env",
-    "users", "users add", "users rotate", "users remove", "users list", "verify", "render",
-    "destroy",
+    "users", "users add", "users rotate", "users remove", "users list", "users import", "verify",
+    "render", "doctor", "destroy",
 ]  # fmt: skip
 
 
@@ -318,7 +318,7 @@ def test_json_holds_a_password_only_where_a_flag_says_so(command: Command, tmp_p
 def test_who_may_enter_is_listed(command: Command) -> None:
     command("users", "add", "bob", "--show-passwords", "--expires", "2099-01-02")
     header, ada, bob = (line.split() for line in command("users", "list").out.splitlines())
-    assert header == ["user", "created", "rotated", "expires"]
+    assert header == ["user", "created", "rotated", "last", "seen", "expires"]
     assert (ada[0], ada[-1]) == ("ada", "never")
     assert (bob[0], bob[-2:]) == ("bob", ["2099-01-02", "00:00"])
     listed = json.loads(command("users", "list", "--json").out)

@@ -259,6 +259,7 @@ def test_an_id_of_a_release_changes_with_each_of_its_fields() -> None:
         "host": "x",
         "nginx": "00000001",
         "url": "x",
+        "certificates": ("gpu1",),
     }
     own = set(Release.model_fields) - set(DesiredDocument.model_fields)
     assert set(others) == own, "a field of a release is not tried here"

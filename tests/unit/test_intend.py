@@ -22,7 +22,7 @@ def newer_kit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kit that would decide everything otherwise, on another computer by another account."""
     older = spec.defaults
     monkeypatch.setattr(lock, "DEFAULT_MLFLOW", NEWER_MLFLOW)
-    monkeypatch.setattr(lock, "for_mlflow", lambda _: LOCK)
+    monkeypatch.setattr(lock, "for_mlflow", lambda *_: LOCK)
     monkeypatch.setattr(spec, "default_workers", lambda: 63)
     monkeypatch.setattr("getpass.getuser", lambda: "somebody-else")
 
@@ -97,7 +97,7 @@ def test_one_flag_with_a_newer_kit_changes_that_one_thing(
 def test_another_mlflow_brings_the_lock_that_goes_with_it(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "for_mlflow", lambda version: LOCK.replace("3.17.2", version))
+    monkeypatch.setattr(lock, "for_mlflow", lambda version, _: LOCK.replace("3.17.2", version))
     intent = intend(environment, "local", {"server": {"mlflow": "3.16.0"}})
     assert told(intent)["mlflow.version"] == ("3.17.2", "3.16.0")
     assert told(intent)["packages.mlflow"] == ("3.17.2", "3.16.0")

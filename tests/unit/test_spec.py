@@ -18,8 +18,19 @@ from unit.making import content
 PORT = "a whole number from 1024 to 65535, such as 8080"
 WORKER = "a whole number from 1 to 64, such as 2"
 MLFLOW = "a version of MLflow 3, in quotes, such as '3.17.2'"
-TOP = "target, environment, server, users, protected"
-BAD = [
+PACKAGE, NETWORK = "a package, such as boto3", "a network, such as 10.0.0.0/24"
+LISTEN = "an IPv4 address, such as '127.0.0.1'"
+HOST = "a name, such as mlflow.example.com"
+DID = "is not a key of the spec (did you mean"
+HOSTNAMES = "a list of names, such as [mlflow.example.com]"
+PACKAGES = "a list of packages, such as [boto3]"
+TOP = "target, environment, server, stores, users, protected"
+SERVER = (
+    "listen, port, hostnames, tls, certificate, key, trusted_proxies, workers, mlflow, "
+    "extra_packages"
+)
+STORES = "database, artifacts, artifacts_endpoint"
+BAD: list[tuple[str, str]] = [
     # the file, and every part of the sentence that follows its name
     ("server: {port: 80}", f"server.port is 80 and should be {PORT}"),
     ("server: {port: 65536}", f"server.port is 65536 and should be {PORT}"),
@@ -31,14 +42,29 @@ BAD = [
     ("server: {mlflow: 3.17}", f"server.mlflow is 3.17 and should be {MLFLOW}"),
     ("server: {mlflow: '2.1.0'}", f"server.mlflow is '2.1.0' and should be {MLFLOW}"),
     ("server: {mlflow: '3.17.2; x'}", f"server.mlflow is '3.17.2; x' and should be {MLFLOW}"),
-    ("server: ", "server is empty and should be a group of keys: port, workers, mlflow"),
-    ("server: 8080", "server is 8080 and should be a group of keys: port, workers, mlflow"),
+    ("server: ", "server is empty and should be a group of keys such as port and workers"),
+    ("server: 8080", "server is 8080 and should be a group of keys such as port and workers"),
     ("server: {prot: 1}", "server.prot is not a key of the spec (did you mean 'port'?)"),
-    ("server: {hue: 1}", "server.hue is not a key of the spec (known are port, workers, mlflow)"),
-    ("server: {1: 2}", "server.1 is not a key of the spec (known are port, workers, mlflow)"),
+    ("server: {hue: 1}", f"server.hue is not a key of the spec (known are {SERVER})"),
+    ("server: {1: 2}", f"server.1 is not a key of the spec (known are {SERVER})"),
     ("port: 9000", "port is not a key of the spec (did you mean 'server.port'?)"),
     ("user: [ada]", "user is not a key of the spec (did you mean 'users'?)"),
     ("colour: red", f"colour is not a key of the spec (known are {TOP})"),
+    ("server: {hostname: a}", f"server.hostname {DID} 'hostnames'?)"),
+    ("hostnames: [a]", "hostnames is not a key of the spec (did you mean 'server.hostnames'?)"),
+    ("server: {hostnames: gpu1}", f"server.hostnames is 'gpu1' and should be {HOSTNAMES}"),
+    ("server: {hostnames: [gpu1, 7]}", f"server.hostnames.1 is 7 and should be {HOST}"),
+    ("server: {listen: 7}", f"server.listen is 7 and should be {LISTEN}"),
+    ("server: {tls: mine}", "server.tls is 'mine' and should be own, files or upstream"),
+    ("server: {tls: true}", "server.tls is true and should be own, files or upstream"),
+    ("server: {key: 7}", "server.key is 7 and should be the path of a PEM file"),
+    ("server: {extra_packages: b}", f"server.extra_packages is 'b' and should be {PACKAGES}"),
+    ("server: {extra_packages: [7]}", f"server.extra_packages.0 is 7 and should be {PACKAGE}"),
+    ("server: {trusted_proxies: [7]}", f"server.trusted_proxies.0 is 7 and should be {NETWORK}"),
+    ("database: x", "database is not a key of the spec (did you mean 'stores.database'?)"),
+    ("stores: ", "stores is empty and should be a group of keys such as database and artifacts"),
+    ("stores: {bucket: s3://a}", f"stores.bucket is not a key of the spec (known are {STORES})"),
+    ("stores: {artefacts: s3://a}", f"stores.artefacts {DID} 'artifacts'?)"),
     ("users: ada", "users is 'ada' and should be a list of names, such as [ada, grace]"),
     ("users: []", "users is [] and should be a list of names, such as [ada, grace]"),
     ("users: ", "users is empty and should be a list of names, such as [ada, grace]"),
@@ -154,6 +180,15 @@ user_names = st.builds(
     st.sampled_from(LOWER + "0123456789"),
     st.text(alphabet=LOWER + "0123456789._@+-", max_size=20),
 ).filter(lambda name: not name.startswith("trackstack."))
+# What excludes each other is in test_exposure.py; these go with each other in any mixture.
+KEPT_TOGETHER: dict[str, st.SearchStrategy[Any]] = {
+    "listen": st.sampled_from(["127.0.0.1", "192.168.1.20"]),
+    "hostnames": st.lists(st.sampled_from(["gpu1", "mlflow.example.com"]), max_size=2),
+    "tls": st.just("own"),
+    "certificate": st.none(),
+    "key": st.none(),
+    "trusted_proxies": st.just([]),
+}
 specs = st.fixed_dictionaries(
     {
         "target": st.just("local"),
@@ -163,6 +198,15 @@ specs = st.fixed_dictionaries(
                 "port": st.integers(1024, 65535),
                 "workers": st.integers(1, 64),
                 "mlflow": st.builds("3.{}.{}".format, st.integers(0, 999), st.integers(0, 999)),
+                "extra_packages": st.lists(st.sampled_from(["boto3", "sklearn>=1"]), max_size=2),
+                **KEPT_TOGETHER,
+            }
+        ),
+        "stores": st.fixed_dictionaries(
+            {
+                "database": st.none() | st.just("postgresql://mlflow@db/runs"),
+                "artifacts": st.none() | st.sampled_from(["s3://bucket/a", "gs://bucket"]),
+                "artifacts_endpoint": st.none(),
             }
         ),
         "users": st.lists(user_names, min_size=1, max_size=3),

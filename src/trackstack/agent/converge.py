@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from trackstack.agent import folders
+from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
 from trackstack.agent.ensure_mlflow import ensure_mlflow
 from trackstack.agent.ensure_nginx import ensure_nginx
@@ -20,6 +21,7 @@ from trackstack.agent.ensure_release import (
     live_release_id,
     stop_all_but,
 )
+from trackstack.agent.ensure_stores import ensure_stores
 from trackstack.agent.ensure_users import ensure_users
 from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.report import Reporter
@@ -65,7 +67,9 @@ STEPS: tuple[Step, ...] = (
     Step("files", ensure_files),
     Step("packages", ensure_packages),
     Step("secrets", ensure_secrets),
+    Step("stores", ensure_stores),
     Step("mlflow", ensure_mlflow),
+    Step("certificates", ensure_certificates),
     Step("nginx", ensure_nginx),
     Step("retired", ensure_retired),
     Step("cleaned", ensure_cleaned, of_release=False),
@@ -101,7 +105,7 @@ def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str
         return document
 
     users, release, cleanup = read(Users), read(Release), read(Cleanup)
-    return Round(machine, datetime.now(UTC), users, release, cleanup), tags
+    return Round(machine, store, datetime.now(UTC), users, release, cleanup), tags
 
 
 def converge(this: Round, reporter: Reporter, applied: Applied) -> tuple[Applied, bool]:

@@ -4,6 +4,7 @@ import secrets
 from pathlib import Path
 
 from trackstack.agent import folders
+from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import let_in, shut_out
 from trackstack.agent.machine import run
 from trackstack.agent.round import Round
@@ -31,9 +32,9 @@ def ensure_cleaned(this: Round) -> None:
 
 
 def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
-    settings = _settings(folders.SERVICES / f"{release.mlflow}.env")
+    given = settings(release)
     command = [str(folders.PACKAGES / release.packages_id / "bin" / "python"), "-m", "mlflow", "gc"]
-    command += ["--backend-store-uri", settings["MLFLOW_BACKEND_STORE_URI"]]
+    command += ["--backend-store-uri", given["MLFLOW_BACKEND_STORE_URI"]]
     # All three, always: a missing one means everything that anybody deleted.
     command += ["--run-ids", ",".join(cleanup.runs)]
     command += ["--logged-model-ids", ",".join(cleanup.models)]
@@ -42,7 +43,7 @@ def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
         command,
         "mlflow gc failed",
         {
-            **settings,
+            **given,
             "MLFLOW_TRACKING_URI": release.url,
             "MLFLOW_TRACKING_USERNAME": _AGENT,
             "MLFLOW_TRACKING_PASSWORD": password,
@@ -70,8 +71,3 @@ def remove_empty_folders(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return  # somebody's file is in it
-
-
-def _settings(file: Path) -> dict[str, str]:
-    lines = file.read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)

@@ -93,8 +93,9 @@ def _check(settings: Path) -> None:
     program = shutil.which("nginx")
     if program is None:
         raise StepError("there is no nginx on this machine")
+    link(folders.NGINX_CANDIDATE, settings)
     run(
-        [program, "-t", "-q", "-p", "./", "-c", str(settings), "-e", "stderr"],
+        [program, "-t", "-q", "-p", "./", "-c", str(folders.NGINX_CANDIDATE), "-e", "stderr"],
         "nginx refuses the release's settings",
     )
 

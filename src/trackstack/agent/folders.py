@@ -13,10 +13,17 @@ LIVE = Path("live")
 SERVICES = Path("services")
 NGINX_SETTINGS = Path("nginx.conf")
 """A link to the settings nginx runs with."""
+NGINX_CANDIDATE = Path("nginx-candidate.conf")
+"""Beside it, so that relative paths in settings on trial mean the same."""
 PACKAGES = Path("packages")
 DATA = Path("data")
 ARTIFACTS = DATA / "artifacts"
 SECRETS = DATA / "secrets.env"
+STORES = DATA / "stores.env"
+"""Credentials of an outer database or bucket, as the laptop gave them."""
+TLS = DATA / "tls"
+UNSHOWN_CERTIFICATE = TLS / ".unshown"
+"""No name begins so. Is there from before a certificate is renewed until nginx has been told."""
 CLEANED = DATA / "cleaned"
 """Holds the generation of the last clean-up that was carried out."""
 RUN = Path("run")
@@ -30,7 +37,7 @@ NGINX_ERRORS = LOGS / "nginx-errors.log"
 AGENT_LOG = LOGS / "agent.log"
 TEMPORARY = Path("tmp")
 
-ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, RUN, LOGS, TEMPORARY)
+ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, TLS, RUN, LOGS, TEMPORARY)
 
 
 def mlflow_socket(service: str) -> Path:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from trackstack.agent.machine import Machine, StepError
+from trackstack.control.base import ControlStore
 from trackstack.desired import Cleanup, Document, Release, Users
 from trackstack.errors import TrackstackError
 
@@ -23,6 +24,7 @@ class Round:
     """
 
     machine: Machine
+    store: ControlStore
     now: datetime
     users: Users | TrackstackError | None
     release: Release | TrackstackError | None

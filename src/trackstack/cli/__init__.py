@@ -8,6 +8,7 @@ from trackstack import __version__
 from trackstack.cli import (
     deploy,
     destroy,
+    doctor,
     env,
     list_,
     logs,
@@ -25,12 +26,19 @@ app = typer.Typer(
     help="Deploys the MLflow tracking server for a team, and takes care of it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-deploying = typer.Typer(help="Make an environment exist and check it.", no_args_is_help=True)
+deploying = typer.Typer(
+    help="Make an environment exist and check it.", no_args_is_help=True, rich_markup_mode=None
+)
 deploying.command("local")(deploy.local)
-planning = typer.Typer(help="Say what a deploy would change; change nothing.", no_args_is_help=True)
+planning = typer.Typer(
+    help="Say what a deploy would change; change nothing.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 planning.command("local")(plan.local)
 
 app.add_typer(deploying, name="deploy")
@@ -42,6 +50,7 @@ app.command("logs")(logs.logs)
 app.command("env")(env.env)
 app.add_typer(users.app, name="users")
 app.command("verify")(verify.verify)
+app.command("doctor")(doctor.doctor)
 app.command("render")(render.render)
 app.command("destroy")(destroy.destroy)
 

@@ -6,28 +6,24 @@ from trackstack.cli import console
 from trackstack.cli.options import (
     EnvironmentOption,
     JsonOption,
-    MlflowOption,
     PasswordFileOption,
-    PortOption,
     ShowPasswordsOption,
     SpecOption,
-    UserOption,
-    WorkersOption,
-    flags,
 )
+from trackstack.cli.spec_flags import with_spec_flags
 
 if TYPE_CHECKING:
     from trackstack.operations.deploy import Deployed
     from trackstack.operations.plan import Intent
+    from trackstack.spec import Asked
 
 
+@with_spec_flags
 def local(
+    *,
+    asked: "Asked",
     environment: EnvironmentOption = None,
     file: SpecOption = None,
-    port: PortOption = None,
-    workers: WorkersOption = None,
-    mlflow: MlflowOption = None,
-    user: UserOption = None,
     show_passwords: ShowPasswordsOption = False,
     password_file: PasswordFileOption = None,
     json: JsonOption = False,
@@ -45,7 +41,7 @@ def local(
         on_steps=console.Steps(),
         on_check=console.check_line,
     )
-    done = deploy(chosen, "local", flags(port, workers, mlflow, user), file, watcher)
+    done = deploy(chosen, "local", asked, file, watcher)
     if password_file is not None:
         console.passwords(done.logins, False, password_file)
     if json:

@@ -1,6 +1,5 @@
 """`trackstack env`."""
 
-import getpass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +8,8 @@ import typer
 
 from trackstack import names
 from trackstack.cli import console
+from trackstack.cli.login import ask
 from trackstack.cli.options import EnvironmentOption, JsonOption, checked
-from trackstack.errors import UsageError
 
 
 class Shell(StrEnum):
@@ -49,13 +48,8 @@ def env(
 
 
 def _ask(user: str) -> str:
-    """Ask on the terminal itself, so that it works inside eval "$(…)" too."""
-    try:
-        Path("/dev/tty").open("rb").close()
-    except OSError as error:
-        raise UsageError(
-            f"This computer does not know the password of {user!r}, and there is no terminal "
-            "to ask on.",
-            "Run it where you can type the password.",
-        ) from error
-    return getpass.getpass(f"Password of {user}: ")
+    return ask(
+        user,
+        f"This computer does not know the password of {user!r}, and there is no terminal "
+        "to ask on.",
+    )

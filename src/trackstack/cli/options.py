@@ -23,11 +23,14 @@ def checked(rule: Callable[[str], str]) -> Callable[[str | None], str | None]:
     return callback
 
 
-def _checked_users(values: list[str] | None) -> list[str] | None:
-    rule = checked(names.user)
-    for value in values or []:
-        rule(value)
-    return values
+def checked_each(rule: Callable[[str], str]) -> Callable[[list[str] | None], list[str] | None]:
+    """A Typer callback from one of the rules in `names`, for a flag that may be repeated."""
+    check = checked(rule)
+
+    def callback(values: list[str] | None) -> list[str] | None:
+        return [str(check(value)) for value in values] if values else values
+
+    return callback
 
 
 EnvironmentOption = Annotated[
@@ -44,33 +47,26 @@ EnvironmentOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="ADDRESS", help="Any MLflow server, whoever deployed it."),
+]
+UrlUserOption = Annotated[
+    str | None,
+    typer.Option(
+        "--user",
+        metavar="NAME",
+        help="A login there; its password is asked for, or taken from TRACKSTACK_PASSWORD.",
+    ),
+]
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", metavar="FILE", exists=True, dir_okay=False, help="Whose certificates to trust."
+    ),
+]
 SpecOption = Annotated[
     Path | None, typer.Option("-f", "--file", metavar="SPEC", help="A spec file: the whole truth.")
-]
-PortOption = Annotated[
-    int | None,
-    typer.Option(envvar="TRACKSTACK_PORT", min=1024, max=65535, help="Where it listens. [8080]"),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        envvar="TRACKSTACK_WORKERS",
-        min=1,
-        max=64,
-        help="MLflow's processes. [from memory and cores]",
-    ),
-]
-MlflowOption = Annotated[
-    str | None,
-    typer.Option(envvar="TRACKSTACK_MLFLOW", metavar="VERSION", help="MLflow's version."),
-]
-UserOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        callback=_checked_users,
-        help="Who is let in at the first deploy; may be repeated. [you]",
-    ),
 ]
 ShowPasswordsOption = Annotated[
     bool, typer.Option(help="Print new passwords even where no terminal shows them.")
@@ -79,19 +75,11 @@ PasswordFileOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write new passwords to this file, for you only."),
 ]
-UserNames = Annotated[
-    list[str], typer.Argument(metavar="NAME…", callback=_checked_users, show_default=False)
+OptionalUserNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME…]", callback=checked_each(names.user), show_default=False),
 ]
-
-
-def flags(
-    port: int | None, workers: int | None, mlflow: str | None, user: list[str] | None
-) -> dict[str, object]:
-    """What was said on the command line, nested as in a spec."""
-    server = {"port": port, "workers": workers, "mlflow": mlflow}
-    said: dict[str, object] = {}
-    if any(value is not None for value in server.values()):
-        said["server"] = {key: value for key, value in server.items() if value is not None}
-    if user:
-        said["users"] = user
-    return said
+UserNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME…", callback=checked_each(names.user), show_default=False),
+]

@@ -1,31 +1,25 @@
 """`trackstack plan TARGET`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackstack.cli import console
-from trackstack.cli.options import (
-    EnvironmentOption,
-    JsonOption,
-    MlflowOption,
-    PortOption,
-    SpecOption,
-    UserOption,
-    WorkersOption,
-    flags,
-)
+from trackstack.cli.options import EnvironmentOption, JsonOption, SpecOption
+from trackstack.cli.spec_flags import with_spec_flags
+
+if TYPE_CHECKING:
+    from trackstack.spec import Asked
 
 PENDING = 6
 
 
+@with_spec_flags
 def local(
+    *,
+    asked: "Asked",
     environment: EnvironmentOption = None,
     file: SpecOption = None,
-    port: PortOption = None,
-    workers: WorkersOption = None,
-    mlflow: MlflowOption = None,
-    user: UserOption = None,
     detailed_exitcode: Annotated[
         bool,
         typer.Option("--detailed-exitcode", help=f"End with {PENDING} when there are changes."),
@@ -37,7 +31,7 @@ def local(
     from trackstack.operations.plan import intend
 
     chosen = for_deploy(environment, "local", file)
-    intent = intend(chosen, "local", flags(port, workers, mlflow, user), file)
+    intent = intend(chosen, "local", asked, file)
     if json:
         console.document(
             {

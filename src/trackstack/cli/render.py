@@ -1,29 +1,25 @@
 """`trackstack render DIR`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackstack.cli import console
-from trackstack.cli.options import (
-    EnvironmentOption,
-    JsonOption,
-    MlflowOption,
-    PortOption,
-    SpecOption,
-    WorkersOption,
-    flags,
-)
+from trackstack.cli.options import EnvironmentOption, JsonOption, SpecOption
+from trackstack.cli.spec_flags import with_spec_flags
+
+if TYPE_CHECKING:
+    from trackstack.spec import Asked
 
 
+@with_spec_flags
 def render(
+    *,
+    asked: "Asked",
     folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
     environment: EnvironmentOption = None,
     file: SpecOption = None,
-    port: PortOption = None,
-    workers: WorkersOption = None,
-    mlflow: MlflowOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write every file that the machine would get into a new folder."""
@@ -31,7 +27,7 @@ def render(
     from trackstack.operations.render import render as write
 
     chosen = for_deploy(environment, "local", file)
-    written = write(chosen, "local", flags(port, workers, mlflow, None), folder, file)
+    written = write(chosen, "local", asked, folder, file)
     if json:
         console.document({"files": [str(path) for path in written]})
     else:

@@ -1,26 +1,53 @@
 """`trackstack verify`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackstack.cli import console
-from trackstack.cli.options import EnvironmentOption, JsonOption
+from trackstack.cli.login import login, only_with_url
+from trackstack.cli.options import CaOption, EnvironmentOption, JsonOption, UrlOption, UrlUserOption
+
+if TYPE_CHECKING:
+    from trackstack.operations.verify import Receipt
 
 
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Only read; write nothing.")] = False,
     environment: EnvironmentOption = None,
+    url: UrlOption = None,
+    user: UrlUserOption = None,
+    ca: CaOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Prove the server from outside, keep a receipt, leave nothing behind."""
+    """Prove the server from outside, keep a receipt, leave nothing behind.
+
+    With --url, any server: by reading only, and without keeping the receipt.
+    """
+    if url is not None:
+        _tell(_prove_url(url, user, ca, quick), "", json)
+        return
+    only_with_url(user, ca)
     from trackstack import environment as environments
     from trackstack.operations.verify import verify as prove
 
     chosen = environments.find(environment)
     receipt = prove(chosen, quick=quick, on_check=console.check_line)
+    kept = "" if quick else f" The receipt is in {chosen.folder / 'receipts'}."
+    _tell(receipt, kept, json)
+
+
+def _prove_url(url: str, user: str | None, ca: Path | None, quick: bool) -> "Receipt":
+    from trackstack.operations.verify_url import verify_url
+
+    return verify_url(url, login(user), ca, quick, console.check_line)
+
+
+def _tell(receipt: "Receipt", kept: str, json: bool) -> None:
     if json:
         console.document(receipt.model_dump(mode="json"))
     else:
-        kept = "" if quick else f" The receipt is in {chosen.folder / 'receipts'}."
-        console.result(f"{receipt.url} is proven: {len(receipt.checks)} checks held.{kept}")
+        count = len(receipt.checks)
+        held = "1 check" if count == 1 else f"{count} checks"
+        console.result(f"{receipt.url} is proven: {held} held.{kept}")

@@ -107,6 +107,7 @@ def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
     logins = users.add_missing(environment, new)
     if intent.plan_changes or release is None or before is None or not before.settled:
         content = render_release(intent.plan, environment.target.outputs(intent.plan))
+        environment.target.keep_store_credentials(intent.store_credentials)
         if release is None or not same_server(release, content):
             what = ", ".join(each.key for each in intent.plan_changes) or "the recorded plan again"
             change(environment.target.store, Release, what, lambda _: content)

@@ -7,7 +7,6 @@ from pathlib import Path
 from trackstack.environment import Environment
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.operations import users
-from trackstack.tracking import Tracking
 
 _MOST_RUNS = 10_000
 
@@ -36,13 +35,13 @@ class Stock:
 def take_stock(environment: Environment) -> Stock:
     """Count what would be lost."""
     stored_bytes = environment.target.stored_bytes()
-    people = len(users.listed(environment))
+    people = len(users.people(environment))
     if not environment.target.running():
         return Stock(None, False, None, stored_bytes, None, people)
     try:
         with (
             users.temporary(environment, "destroy") as login,
-            Tracking(environment.url, login.user, login.password) as tracking,
+            environment.tracking(login.user, login.password) as tracking,
         ):
             runs = tracking.all_runs(_MOST_RUNS + 1)
             models = sum(1 for _ in tracking.registered())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trackstack.control.directory import write_durably
-from trackstack.credentials import matches
+from trackstack.credentials import can_match, matches
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.operations import users
@@ -38,13 +38,16 @@ def client_variables(
     password = environment.password(name)
     if password is None or not matches(password, known.hash):
         password = ask(name)
-        if not matches(password, known.hash):
+        if can_match(known.hash) and not matches(password, known.hash):
             raise UsageError(
                 f"That is not the password of {name!r}.",
                 f"For a new one: `trackstack users rotate {name}`.",
             )
+    authorities = environment.authorities()
+    certificate = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(authorities)} if authorities else {}
     return {
         "MLFLOW_TRACKING_URI": environment.url,
+        **certificate,
         "MLFLOW_TRACKING_USERNAME": name,
         "MLFLOW_TRACKING_PASSWORD": password,
         # MLflow writes the system's account into runs unless this says who it is.

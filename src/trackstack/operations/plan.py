@@ -2,12 +2,13 @@
 
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trackstack import lock, spec
 from trackstack.environment import Environment, Record
 from trackstack.errors import UsageError
+from trackstack.operations import store_credentials
 from trackstack.plan import Difference, Plan, differences, make_plan
 
 
@@ -20,6 +21,7 @@ class Intent:
         asked: what the next record says was asked.
         effective: the spec with every value decided.
         plan: what would exist.
+        store_credentials: variables that open an outer database or bucket; secret.
         plan_changes: what differs on the machine; empty for no change.
         record_changes: what differs only in the record: who is let in, whether it is protected.
     """
@@ -28,6 +30,7 @@ class Intent:
     asked: spec.Asked
     effective: spec.Spec
     plan: Plan
+    store_credentials: dict[str, str] = field(repr=False)
     plan_changes: list[Difference]
     record_changes: list[Difference]
 
@@ -64,12 +67,19 @@ def intend(
     decided = record.spec.model_dump() if record else {}
     content = spec.decide(asked, recorded, decided, fallback)
     effective = spec.validate(content, "What was asked")
-    plan = make_plan(effective, _packages(effective, record))
+    _same_stores(record, effective)
+    kept = environment.target.store_credentials()
+    credentials = store_credentials.find(effective.stores, os.environ, Path.home(), kept)
+    given = record.plan.mlflow.secrets if record else 0
+    if credentials != kept:
+        given += 1
+    plan = make_plan(effective, _packages(effective, record), given)
     return Intent(
         record=record,
         asked=asked,
         effective=effective,
         plan=plan,
+        store_credentials=credentials,
         plan_changes=differences(record.plan if record else None, plan),
         record_changes=_record_differences(record, effective),
     )
@@ -88,9 +98,40 @@ def _record_differences(record: Record | None, effective: spec.Spec) -> list[Dif
 
 
 def _packages(effective: spec.Spec, record: Record | None) -> str:
-    if record is not None and record.spec.server.mlflow == effective.server.mlflow:
-        return record.plan.packages
-    return lock.for_mlflow(effective.server.mlflow)
+    wanted = effective.server
+    drivers = _drivers(effective.stores)
+    if record is not None:
+        had = (record.spec.server.mlflow, record.spec.server.extra_packages)
+        same_drivers = _drivers(record.spec.stores) == drivers
+        if same_drivers and had == (wanted.mlflow, wanted.extra_packages):
+            return record.plan.packages
+    return lock.for_mlflow(wanted.mlflow, [*drivers, *wanted.extra_packages])
+
+
+def _drivers(stores: spec.Stores) -> list[str]:
+    needed = [lock.POSTGRESQL_DRIVER] if stores.database else []
+    if stores.artifacts:
+        bucket = {"s3": lock.S3_CLIENT, "gs": lock.GCS_CLIENT}
+        needed.append(bucket[stores.artifacts.partition(":")[0]])
+    return needed
+
+
+def _same_stores(record: Record | None, effective: spec.Spec) -> None:
+    """Refuse to leave behind what is stored: nothing moves it from one kind to the other."""
+    if record is None:
+        return
+    before, after = record.spec.stores, effective.stores
+    for what, had, wanted in (
+        ("database", before.database, after.database),
+        ("artifacts", before.artifacts, after.artifacts),
+    ):
+        if bool(had) != bool(wanted):
+            kinds = {True: "outside", False: "in its own folder"}
+            raise UsageError(
+                f"Environment {record.spec.environment!r} keeps its {what} {kinds[bool(had)]}, and "
+                f"nothing moves them {kinds[bool(wanted)]}: they would be left behind.",
+                "Deploy a new environment with `-e NAME`, and copy what you need into it.",
+            )
 
 
 def _fits(asked: spec.Asked, environment: Environment, target: str) -> None:

@@ -10,7 +10,6 @@ from trackstack.environment import Environment
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
 from trackstack.operations.waiting import observed
-from trackstack.tracking import Tracking
 
 
 class Status(BaseModel):
@@ -66,7 +65,7 @@ def status(environment: Environment) -> Status:
         failed=report.failed_step() if report else None,
         release=report.release_id if report else None,
         versions=report.versions if report else {},
-        people=len(users.listed(environment)),
+        people=len(users.people(environment)),
         stored_bytes=environment.target.stored_bytes(),
         heartbeat=report.heartbeat if report else None,
         kit=record.kit,
@@ -109,7 +108,7 @@ def _answers(environment: Environment) -> bool | None:
     if login is None:
         return None
     try:
-        with Tracking(environment.url, login.user, login.password) as tracking:
+        with environment.tracking(login.user, login.password) as tracking:
             tracking.read()
     except TrackstackError:
         return False

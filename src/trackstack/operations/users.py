@@ -1,5 +1,6 @@
 """Lets people in and out."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -7,14 +8,16 @@ from secrets import token_hex
 
 from pydantic import BaseModel, ConfigDict
 
-from trackstack import credentials, names
+from trackstack import credentials, htpasswd, names
 from trackstack.control.base import change, read
-from trackstack.desired import Applied, User, Users
+from trackstack.desired import Applied, Previous, User, Users
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
+from trackstack.htpasswd import Entry
 from trackstack.operations.waiting import wait_until_applied
 
 _OWN_LIFETIME = timedelta(minutes=15)
+_IMPORTED_LIFETIME = timedelta(days=30)
 
 
 class Login(BaseModel):
@@ -27,7 +30,12 @@ class Login(BaseModel):
 
 
 class ListedUser(BaseModel):
-    """One who may enter."""
+    """One who may enter.
+
+    Attributes:
+        old_until: how long the password before the last rotation still works, or None.
+        last_seen: when nginx last let this user in, as far back as its log goes, or None.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +43,8 @@ class ListedUser(BaseModel):
     created: datetime
     rotated: datetime
     expires: datetime | None
+    old_until: datetime | None
+    last_seen: datetime | None
 
 
 def add(
@@ -48,20 +58,23 @@ def add(
     made = _logins(wanted)
 
     def apply(users: dict[str, User]) -> dict[str, User]:
-        for login in made:
-            if login.user in users:
-                raise UsageError(
-                    f"There is a user {login.user!r} already; nobody was added.",
-                    f"For a new password: `trackstack users rotate {login.user}`.",
-                )
+        _must_be_new((login.user for login in made), users)
         return users | {login.user: _new_user(login, expires) for login in made}
 
     _change(environment, f"add {_listed(made)}", apply)
     return made
 
 
-def rotate(environment: Environment, wanted: Iterable[str]) -> list[Login]:
-    """Give people new passwords; the old ones are dead as soon as this returns.
+def rotate(
+    environment: Environment, wanted: Iterable[str], keep_old: timedelta | None = None
+) -> list[Login]:
+    """Give people new passwords.
+
+    Args:
+        environment: whose users.
+        wanted: their names.
+        keep_old: how long the present password works beside the new one; without it, the old
+            one is dead as soon as this returns.
 
     Raises:
         UsageError: one does not exist; then nothing changed.
@@ -69,14 +82,19 @@ def rotate(environment: Environment, wanted: Iterable[str]) -> list[Login]:
     made = _logins(wanted)
     now = datetime.now(UTC)
 
+    def rotated(user: User, password: str) -> User:
+        previous = Previous(hash=user.hash, until=now + keep_old) if keep_old else None
+        return user.model_copy(
+            update={
+                "hash": credentials.hash_password(password),
+                "rotated": now,
+                "previous": previous,
+            }
+        )
+
     def apply(users: dict[str, User]) -> dict[str, User]:
         _must_exist((login.user for login in made), users)
-        return users | {
-            login.user: users[login.user].model_copy(
-                update={"hash": credentials.hash_password(login.password), "rotated": now}
-            )
-            for login in made
-        }
+        return users | {login.user: rotated(users[login.user], login.password) for login in made}
 
     # Kept before it holds: a killed command must not leave its owner without a password.
     owner = environment.owner()
@@ -105,6 +123,33 @@ def remove(environment: Environment, unwanted: Iterable[str]) -> None:
         environment.forget_password()
 
 
+def take_over(environment: Environment, text: str, expires: datetime | None = None) -> list[Entry]:
+    """Let in the users of an existing password file, with the passwords they have.
+
+    Args:
+        environment: whose users they become.
+        text: the content of an htpasswd file.
+        expires: when they are shut out again; after 30 days when None, since nobody knows who
+            else has seen these hashes.
+
+    Raises:
+        UsageError: a line is wrong, or one is there already; then nothing changed.
+    """
+    entries = htpasswd.parse(text)
+    now = datetime.now(UTC)
+    until = expires or now + _IMPORTED_LIFETIME
+
+    def apply(users: dict[str, User]) -> dict[str, User]:
+        _must_be_new((entry.user for entry in entries), users)
+        return users | {
+            entry.user: User(hash=entry.hash, created=now, rotated=now, expires=until)
+            for entry in entries
+        }
+
+    _change(environment, f"import {', '.join(entry.user for entry in entries)}", apply)
+    return entries
+
+
 def own_login(environment: Environment) -> Login | None:
     """The login this computer keeps, when it still opens the door."""
     owner = environment.owner()
@@ -118,11 +163,38 @@ def own_login(environment: Environment) -> Login | None:
 
 def listed(environment: Environment) -> list[ListedUser]:
     """Everybody who may enter, by name; the kit's own short-lived users are left out."""
+    now = datetime.now(UTC)
+    seen = last_seen(environment.target.requests())
     return [
-        ListedUser(user=name, created=user.created, rotated=user.rotated, expires=user.expires)
-        for name, user in sorted(_current(environment).items())
-        if not name.startswith(names.OWN_PREFIX)
+        ListedUser(
+            user=name,
+            created=user.created,
+            rotated=user.rotated,
+            expires=user.expires,
+            old_until=user.previous.until if user.previous and user.previous.until > now else None,
+            last_seen=seen.get(name),
+        )
+        for name, user in people(environment).items()
     ]
+
+
+def people(environment: Environment) -> dict[str, User]:
+    """Everybody who may enter, by name; the kit's own short-lived users are left out."""
+    current = sorted(_current(environment).items())
+    return {name: user for name, user in current if not name.startswith(names.OWN_PREFIX)}
+
+
+def last_seen(requests: Iterable[str]) -> dict[str, datetime]:
+    """When each user was last let in, from nginx's log, the oldest line first."""
+    seen: dict[str, datetime] = {}
+    for line in requests:
+        try:
+            entry = json.loads(line)
+            if entry["user"]:
+                seen[entry["user"]] = datetime.fromisoformat(entry["time"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a line cut by a full disk or a rotation
+    return seen
 
 
 def must_exist(environment: Environment, user: str) -> User:
@@ -210,6 +282,15 @@ def _new_user(login: Login, expires: datetime | None) -> User:
     now = datetime.now(UTC)
     hashed = credentials.hash_password(login.password)
     return User(hash=hashed, created=now, rotated=now, expires=expires)
+
+
+def _must_be_new(wanted: Iterable[str], users: dict[str, User]) -> None:
+    for name in wanted:
+        if name in users:
+            raise UsageError(
+                f"There is a user {name!r} already; nobody was added.",
+                f"For a new password: `trackstack users rotate {name}`.",
+            )
 
 
 def _must_exist(wanted: Iterable[str], users: dict[str, User]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from trackstack.errors import NotProvenError, TrackstackError
 from trackstack.operations import users
 from trackstack.operations.users import Login
 from trackstack.operations.waiting import wait_until_applied
-from trackstack.tracking import Tracking
+from trackstack.tracking import Tracking, http_client
 
 EXPERIMENT = "trackstack-verify"
 LIVENESS = "/livez"
@@ -38,6 +39,8 @@ LOCATIONS = (
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
+_UNAUTHORIZED = frozenset({401})
+_MISDIRECTED = frozenset({421})
 _METRICS = 1000
 _ARTIFACT_BYTES = 64 << 20
 _CHUNK = 1 << 20
@@ -66,12 +69,13 @@ class Receipt(BaseModel):
     """What was proved, when, of which server.
 
     Attributes:
+        environment: its name; None for a server that is known by its address only.
         quick: whether only reads were tried.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    environment: str
+    environment: str | None
     url: str
     kit: str = __version__
     at: AwareDatetime
@@ -87,22 +91,23 @@ class Receipt(BaseModel):
 OnCheck = Callable[[Check], None]
 
 
-class _MissError(Exception):
+class MissError(Exception):
     """A check did not hold; the text says what was seen."""
 
 
 @dataclass
-class _Prover:
+class Prover:
     """Runs checks and keeps what each saw."""
 
     on_check: OnCheck
     checks: list[Check] = field(default_factory=list)
 
     def check(self, tried: str, attempt: Callable[[], str]) -> bool:
+        """Run one check; returns whether it held."""
         started = time.monotonic()
         try:
             held, seen = True, attempt()
-        except _MissError as miss:
+        except MissError as miss:
             held, seen = False, str(miss)
         except TrackstackError as error:
             held, seen = False, error.sentence
@@ -133,10 +138,11 @@ def verify(
             f"Environment {environment.name!r} does not run.",
             f"Start it with `trackstack deploy local -e {environment.name}`.",
         )
-    prover = _Prover(on_check)
+    prover = Prover(on_check)
     url = environment.url
+    must_be_known(url)
     started = datetime.now(UTC)
-    with httpx.Client(base_url=url, trust_env=False, timeout=30) as stranger:
+    with http_client(url, environment.authorities()) as stranger:
         if quick:
             _prove_quickly(prover, environment, stranger)
         else:
@@ -151,36 +157,52 @@ def verify(
     )
     if not quick:
         environment.keep_receipt(receipt.model_dump_json(indent=1) + "\n", started)
-    if not receipt.proven:
-        missed = "; ".join(f"{c.tried}: {c.seen}" for c in receipt.checks if not c.held)
-        raise NotProvenError(
-            f"{url} is not proven. {missed}",
-            f"`trackstack logs mlflow -e {environment.name}` and `… logs nginx` say more.",
-        )
+    must_hold(
+        receipt, f"`trackstack logs mlflow -e {environment.name}` and `… logs nginx` say more."
+    )
     return receipt
 
 
-def _prove_quickly(prover: _Prover, environment: Environment, stranger: httpx.Client) -> None:
-    prover.check("a stranger is refused", lambda: _refused(stranger, LOCATIONS[:1], METHODS[:1]))
+def must_hold(receipt: Receipt, hint: str) -> None:
+    """Raise NotProvenError, with a hint, that names each check that did not hold."""
+    if not receipt.proven:
+        missed = "; ".join(f"{c.tried}: {c.seen}" for c in receipt.checks if not c.held)
+        raise NotProvenError(f"{receipt.url} is not proven. {missed}", hint)
+
+
+def must_be_known(url: str) -> None:
+    """Raise NotProvenError when this computer cannot find the server's name."""
+    host = httpx.URL(url).host
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise NotProvenError(
+            f"{host} is a name that this computer does not know, so {url} cannot be tried.",
+            "Enter the name in your DNS or in /etc/hosts, then run `trackstack verify`.",
+        ) from error
+
+
+def _prove_quickly(prover: Prover, environment: Environment, stranger: httpx.Client) -> None:
+    prover.check("a stranger is refused", lambda: refused(stranger, LOCATIONS[:1], METHODS[:1]))
     login = users.own_login(environment)
     if login is not None:
-        prover.check(f"{login.user} can read", lambda: _reads(environment.url, login))
+        prover.check(f"{login.user} can read", lambda: _reads(environment, login))
 
 
-def _prove_all(prover: _Prover, environment: Environment, stranger: httpx.Client) -> None:
-    prover.check("a stranger is refused everywhere", lambda: _refused(stranger, LOCATIONS, METHODS))
+def _prove_all(prover: Prover, environment: Environment, stranger: httpx.Client) -> None:
+    prover.check("a stranger is refused everywhere", lambda: refused(stranger, LOCATIONS, METHODS))
     prover.check("the liveness path tells nothing", lambda: _tells_nothing(stranger))
-    prover.check("a foreign Host is refused", lambda: _foreign_host(stranger))
+    prover.check("a foreign Host is refused", lambda: foreign_host(stranger, _MISDIRECTED))
     with users.temporary(environment, "verify") as login:
         prover.check(
             "a wrong password and an unknown user look the same",
             lambda: _look_the_same(stranger, login.user),
         )
-        with Tracking(environment.url, login.user, login.password) as tracking:
+        with environment.tracking(login.user, login.password) as tracking:
             _prove_tracking(prover, environment, tracking)
 
 
-def _prove_tracking(prover: _Prover, environment: Environment, tracking: Tracking) -> None:
+def _prove_tracking(prover: Prover, environment: Environment, tracking: Tracking) -> None:
     run: dict[str, str] = {}
     model = _model_name()
 
@@ -203,29 +225,46 @@ def _prove_tracking(prover: _Prover, environment: Environment, tracking: Trackin
     prover.check("all of it is removed for good", lambda: _clean_up(environment, tracking))
 
 
-def _refused(stranger: httpx.Client, paths: tuple[str, ...], methods: tuple[str, ...]) -> str:
+def refused(
+    stranger: httpx.Client,
+    paths: tuple[str, ...],
+    methods: tuple[str, ...],
+    right: frozenset[int] = _UNAUTHORIZED,
+) -> str:
+    """Try every method on every path without a login; any other status than a right one misses."""
+    seen = set()
     for path in paths:
         for method in methods:
             status = stranger.request(method, path).status_code
-            if status != httpx.codes.UNAUTHORIZED:
-                raise _MissError(f"{method} {path} answers {status} without a login, not 401")
+            if status not in right:
+                raise MissError(f"{method} {path} answers {status} without a login{_but(right)}")
+            seen.add(status)
     count = len(paths) * len(methods)
-    return "401" if count == 1 else f"401 for each of {count} requests"
+    told = ", ".join(str(status) for status in sorted(seen))
+    return told if count == 1 else f"{told} for each of {count} requests"
 
 
 def _tells_nothing(stranger: httpx.Client) -> str:
     answer = stranger.get(LIVENESS)
     if (answer.status_code, answer.text) != (httpx.codes.OK, "alive\n"):
-        raise _MissError(f"{LIVENESS} answers {answer.status_code} {answer.text[:80]!r}")
+        raise MissError(f"{LIVENESS} answers {answer.status_code} {answer.text[:80]!r}")
     return "200 and one word"
 
 
-def _foreign_host(stranger: httpx.Client) -> str:
+def foreign_host(client: httpx.Client, right: frozenset[int]) -> str:
+    """Call the server by names that are not its own; any other status than a right one misses."""
+    seen = set()
     for host in ("foreign.example", "10.evil.example"):
-        status = stranger.get("/", headers={"Host": host}).status_code
-        if status != httpx.codes.MISDIRECTED_REQUEST:
-            raise _MissError(f"the Host {host} is answered with {status}, not 421")
-    return "421"
+        status = client.get("/", headers={"Host": host}).status_code
+        if status not in right:
+            raise MissError(f"the Host {host} is answered with {status}{_but(right)}")
+        seen.add(status)
+    return ", ".join(str(status) for status in sorted(seen))
+
+
+def _but(right: frozenset[int]) -> str:
+    """What would have been right, where that is one status and not a choice of many."""
+    return f", not {min(right)}" if len(right) == 1 else ""
 
 
 def _look_the_same(stranger: httpx.Client, known: str) -> str:
@@ -236,12 +275,12 @@ def _look_the_same(stranger: httpx.Client, known: str) -> str:
 
     wrong, unknown = knock(known), knock(f"nobody.{token_hex(4)}")
     if wrong != unknown or wrong[0] != httpx.codes.UNAUTHORIZED:
-        raise _MissError(f"a wrong password gets {wrong}, an unknown user {unknown}")
+        raise MissError(f"a wrong password gets {wrong}, an unknown user {unknown}")
     return "401 twice, equal to the letter"
 
 
-def _reads(url: str, login: Login) -> str:
-    with Tracking(url, login.user, login.password) as tracking:
+def _reads(environment: Environment, login: Login) -> str:
+    with environment.tracking(login.user, login.password) as tracking:
         tracking.read()
     return "200"
 
@@ -271,7 +310,7 @@ def _metrics(tracking: Tracking, run: dict[str, str]) -> str:
     tracking.log_metrics(run["run_id"], "loss", values, _now_ms())
     found = tracking.metrics(run["run_id"], "loss")
     if found != values:
-        raise _MissError(f"{len(found)} came back, not the {len(values)} that were logged")
+        raise MissError(f"{len(found)} came back, not the {len(values)} that were logged")
     return "equal"
 
 
@@ -289,7 +328,7 @@ def _artifact(tracking: Tracking, run: dict[str, str]) -> str:
     for chunk in tracking.download(path):
         received.update(chunk)
     if sent.digest() != received.digest():
-        raise _MissError(f"sent {sent.hexdigest()}, received {received.hexdigest()}")
+        raise MissError(f"sent {sent.hexdigest()}, received {received.hexdigest()}")
     return f"sha256 {sent.hexdigest()[:16]}…"
 
 
@@ -300,7 +339,7 @@ def _registry(tracking: Tracking, run: dict[str, str], model: str) -> str:
     tracking.set_alias(model, "proven", version)
     found = tracking.version_of_alias(model, "proven")
     if found != version:
-        raise _MissError(f"the alias leads to version {found}, not {version}")
+        raise MissError(f"the alias leads to version {found}, not {version}")
     return f"version {version}"
 
 
@@ -331,7 +370,7 @@ def _clean_up(environment: Environment, tracking: Tracking) -> str:
     if runs and models:
         _collect(environment, experiment, [each["info"]["run_id"] for each in runs], sorted(models))
     if tracking.experiment(EXPERIMENT) is not None:
-        raise _MissError(f"the experiment {EXPERIMENT} is still in the database")
+        raise MissError(f"the experiment {EXPERIMENT} is still in the database")
     return f"{len(runs)} run{'s' if len(runs) != 1 else ''}, with artifacts and models"
 
 

@@ -1,7 +1,7 @@
 """The contract of a target."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from trackstack.control.base import ControlStore
 from trackstack.outputs import Outputs
@@ -30,6 +30,12 @@ class Target(Protocol):
     def outputs(self, plan: Plan) -> Outputs:
         """Where the plan's server will be."""
 
+    def store_credentials(self) -> dict[str, str]:
+        """The variables that open the server's outer database or bucket, as kept; secret."""
+
+    def keep_store_credentials(self, variables: dict[str, str]) -> None:
+        """Keep them where only the server reads them."""
+
     def start(self) -> None:
         """Have the machine and its agent run; returns once they do."""
 
@@ -39,11 +45,28 @@ class Target(Protocol):
     def running(self) -> bool:
         """Whether the machine runs."""
 
+    def leftovers(self) -> list[str]:
+        """Processes that run on although the machine does not: name and number of each."""
+
+    def schema(self, plan: Plan, packages: str) -> Literal["fits", "older", "newer"] | None:
+        """How the database's tables fit the MLflow that is installed; nothing is started.
+
+        Args:
+            plan: what runs, or is to run.
+            packages: the id of the release's packages.
+
+        Returns:
+            None where it cannot be seen from here.
+        """
+
     def purge(self) -> None:
         """Remove everything, data too."""
 
     def stored_bytes(self) -> int:
         """How much the server stores: database and artifacts."""
+
+    def requests(self) -> Iterator[str]:
+        """nginx's log as far back as it goes, the oldest line first."""
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; with `follow`, without an end.

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,11 +16,14 @@ from pathlib import Path
 import psutil
 
 from trackstack.agent import folders, launcher
-from trackstack.control.directory import DirectoryStore, make_folder
-from trackstack.errors import MissingError, TrackstackError
+from trackstack.agent.ensure_stores import parse
+from trackstack.control.directory import DirectoryStore, make_folder, write_durably
+from trackstack.errors import TrackstackError, UsageError
 from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
-from trackstack.plan import Plan
+from trackstack.plan import Nginx, Plan
+from trackstack.spec import EVERYWHERE, LOOPBACK
+from trackstack.targets import computer, schema
 
 MACHINE = "local"
 
@@ -29,9 +34,9 @@ _KEPT_VARIABLES = {
 }
 # The last one, so that the tests see which of the agent's lines ran.
 _KEPT_PREFIXES = ("LC_", "UV_", "COVERAGE_")
+_SQLITE = "sqlite:///"
 _STOP_SECONDS = 60.0
 _START_SECONDS = 20.0
-_NEEDED_BYTES = 3 * 1024**3
 _FOLLOW_SECONDS = 0.2
 
 
@@ -50,33 +55,28 @@ class Local:
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here; see Target."""
-        if shutil.which("nginx", path=_program_folders()) is None:
-            way = (
-                "Install it with `brew install nginx`."
-                if sys.platform == "darwin"
-                else "Install it, such as with `sudo apt-get install nginx`, and stop its own "
-                "service: `sudo systemctl disable --now nginx`."
+        _raise(computer.folder_problem(self._machine, computer.kernel(), computer.mounts()))
+        nginx = shutil.which("nginx", path=program_folders())
+        _raise(
+            computer.nginx_problem(
+                nginx,
+                computer.nginx_settings(nginx) if nginx else "",
+                computer.MODULES[plan.nginx.tls],
+                computer.package_manager(),
             )
-            raise MissingError("nginx is missing on this computer.", way)
-        if "%" in str(self._machine.resolve()):
-            # It reads its own place in a settings file that takes '%' for the start of a name.
-            raise TrackstackError(
-                f"MLflow cannot run below a folder with a percent sign in its name: "
-                f"{self._machine.parent}.",
-                "Set TRACKSTACK_HOME to another folder.",
-            )
-        free = shutil.disk_usage(_existing(self._machine)).free
-        if running is None and free < _NEEDED_BYTES:
-            raise MissingError(
-                f"The disk of {self._machine} has {free / 1e9:.1f} GB left; "
-                f"the server's packages and room to work need {_NEEDED_BYTES / 1e9:.1f} GB.",
-                "Free some, or set TRACKSTACK_HOME to a folder on a larger disk.",
-            )
+        )
+        if running is None:
+            free = shutil.disk_usage(computer.existing(self._machine)).free
+            _raise(computer.room_problem(self._machine, free))
+        _check_address(plan.nginx.address)
+        _check_certificate(plan.nginx)
         port = plan.nginx.port
-        if not self._listens_on(port, running) and not _port_is_free(plan.nginx.address, port):
-            free_port = _free_port_near(plan.nginx.address, port)
+        if not self._listens_on(port, running) and not computer.port_is_free(
+            plan.nginx.address, port
+        ):
+            free_port = computer.free_port_near(plan.nginx.address, port)
             raise TrackstackError(
-                f"Port {port} of this computer is taken{_by_whom(port)}.",
+                f"Port {port} of this computer is taken{computer.by_whom(port)}.",
                 f"Choose another one, such as `--port {free_port}`.",
             )
 
@@ -88,7 +88,24 @@ class Local:
 
     def outputs(self, plan: Plan) -> Outputs:
         """Where the plan's server will be."""
-        return Outputs(url=f"http://{plan.nginx.address}:{plan.nginx.port}", machine=MACHINE)
+        name, port = plan.nginx.names[0], plan.nginx.port
+        if plan.nginx.tls == "upstream":
+            return Outputs(url=f"https://{name}", machine=MACHINE)
+        scheme = "http" if plan.nginx.tls == "none" else "https"
+        return Outputs(url=f"{scheme}://{name}:{port}", machine=MACHINE)
+
+    def store_credentials(self) -> dict[str, str]:
+        """The variables that open an outer database or bucket, as kept; secret."""
+        file = self._machine / folders.STORES
+        if not file.is_file():
+            return {}
+        return parse(file.read_text())
+
+    def keep_store_credentials(self, variables: dict[str, str]) -> None:
+        """Keep them in the machine's data, for the owner only."""
+        if variables != self.store_credentials():
+            lines = (f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+            write_durably(self._machine / folders.STORES, "".join(lines).encode())
 
     def start(self) -> None:
         """Have the supervisor and its agent run, apart from this terminal."""
@@ -142,6 +159,20 @@ class Local:
         """Whether the supervisor runs."""
         return launcher.holder(self._machine) is not None
 
+    def leftovers(self) -> list[str]:
+        """Processes that a killed supervisor left running."""
+        if self.running():
+            return []
+        strays = launcher.strays(self._machine.resolve())
+        return [f"{name} ({pid})" for pid, name in computer.named(strays)]
+
+    def schema(self, plan: Plan, packages: str) -> schema.State | None:
+        """How the database fits the installed MLflow; see Target."""
+        if not plan.mlflow.database.startswith(_SQLITE):
+            return None
+        database = self._machine / plan.mlflow.database.removeprefix(_SQLITE)
+        return schema.compare(database, self._machine / folders.PACKAGES / packages)
+
     def purge(self) -> None:
         """Remove machine and control store, data too."""
         _remove(self._machine)
@@ -151,6 +182,15 @@ class Local:
         """How much the server stores: database and artifacts."""
         data = self._machine / folders.DATA
         return sum(file.lstat().st_size for file in data.rglob("*") if file.is_file())
+
+    def requests(self) -> Iterator[str]:
+        """nginx's log as far back as it goes, the oldest line first."""
+        newest = self._machine / folders.NGINX_LOG
+        older = newest.parent.glob(f"{newest.name}.*")
+        # Supervisor counts upwards: NAME.2 is older than NAME.1.
+        for path in [*sorted(older, key=lambda log: -int(log.suffix[1:])), newest]:
+            if path.is_file():
+                yield from _lines(path, follow=False)
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; see Target."""
@@ -175,43 +215,48 @@ class Local:
             if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
         }
         own = {"UV_CACHE_DIR": str(self._cache / "uv"), **uv_settings()}
-        return {**own, **kept, "PATH": _program_folders()}
+        return {**own, **kept, "PATH": program_folders()}
 
 
-def _program_folders() -> str:
+def program_folders() -> str:
+    """Where the machine's programs are looked for: this shell's PATH, then the usual places."""
     return f"{os.environ.get('PATH', '')}:{_PROGRAM_FOLDERS}".lstrip(":")
 
 
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+def _check_address(address: str) -> None:
+    addresses = [
+        each.address
+        for those in psutil.net_if_addrs().values()
+        for each in those
+        if each.family == socket.AF_INET
+    ]
+    if address not in (EVERYWHERE, LOOPBACK, *addresses):
+        raise UsageError(
+            f"{address} is not an address of this computer, which has {', '.join(addresses)}.",
+            "Listen on one of these; an address that only others see goes into hostnames.",
+        )
 
 
-def _port_is_free(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        # As nginx does: a closed connection that lingers does not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-        return True
-
-
-def _free_port_near(address: str, port: int) -> int:
-    return next(near for near in range(port + 1, 65536) if _port_is_free(address, near))
-
-
-def _by_whom(port: int) -> str:
+def _check_certificate(nginx: Nginx) -> None:
+    """See that nginx will be able to show a given certificate."""
+    if nginx.certificate is None or nginx.key is None:
+        return
     try:
-        for connection in psutil.net_connections(kind="tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and listens.port == port:
-                if connection.pid is None:
-                    return ""
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except psutil.Error:
-        return ""
-    return ""
+        # Without a password of its own, OpenSSL would ask for one on the terminal.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(nginx.certificate, nginx.key, password="")
+    except OSError as error:  # an SSLError is one too
+        why = None if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(
+            f"{nginx.certificate} and {nginx.key} are not a certificate and its key that this "
+            f"account can read: {why or 'they are damaged, encrypted or do not belong together'}.",
+            "Both are PEM; the certificate comes first in its file, then those it hangs on.",
+        ) from error
+
+
+def _raise(problem: TrackstackError | None) -> None:
+    if problem is not None:
+        raise problem
 
 
 def _remove(path: Path) -> None:

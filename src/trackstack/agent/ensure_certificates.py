@@ -1,0 +1,59 @@
+"""TLS without a domain: each name has an authority of its own and a certificate that renews."""
+
+from pathlib import Path
+
+from trackstack.agent import folders
+from trackstack.agent.certificates import Pair, is_good, is_whole, make_authority, make_leaf
+from trackstack.agent.round import Round
+from trackstack.control.base import ConflictError
+from trackstack.control.directory import write_durably
+from trackstack.desired import AUTHORITIES_KEY
+
+
+def ensure_certificates(this: Round) -> None:
+    """Have a certificate for every name of the release, and nginx show the newest.
+
+    Keys are made once and stay; the authorities' certificates go to the control store, where
+    clients get them.
+    """
+    release = this.wanted_release()
+    if release is None:
+        return
+    authorities = [_ensure_name(this, name) for name in release.certificates]
+    if folders.UNSHOWN_CERTIFICATE.exists():
+        if this.machine.running("nginx"):
+            this.machine.reload("nginx")
+        folders.UNSHOWN_CERTIFICATE.unlink()
+    _publish(this, b"".join(authorities))
+
+
+def _ensure_name(this: Round, name: str) -> bytes:
+    folder = folders.TLS / name
+    certificate, key = folder / "ca.pem", folder / "ca.key"
+    authority = Pair(_content(certificate), _content(key))
+    if not is_whole(authority):
+        # A kill between the two leaves a pair that is not whole, and the next round makes another.
+        authority = make_authority(name, this.now)
+        write_durably(certificate, authority.certificate)
+        write_durably(key, authority.key)
+    leaf, leaf_key = folder / "leaf.pem", folder / "leaf.key"
+    shown = Pair(_content(leaf), _content(leaf_key))
+    if not is_good(shown, authority.certificate, this.now):
+        renewed = make_leaf(authority, name, this.now)
+        write_durably(folders.UNSHOWN_CERTIFICATE, b"")
+        write_durably(leaf_key, renewed.key)
+        write_durably(leaf, renewed.certificate)
+    return authority.certificate
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _publish(this: Round, authorities: bytes) -> None:
+    stored = this.store.get(AUTHORITIES_KEY)
+    if (stored.data if stored else b"") != authorities:
+        try:
+            this.store.put(AUTHORITIES_KEY, authorities, expect=stored.tag if stored else None)
+        except ConflictError:
+            return  # written by somebody else: the next round looks again

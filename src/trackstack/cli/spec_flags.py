@@ -1,0 +1,188 @@
+"""The flags that ask for something a spec can ask for: one table for deploy, plan and render."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trackstack import names
+from trackstack.cli.options import checked, checked_each
+
+_FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "port": (
+        Annotated[
+            int | None,
+            typer.Option(
+                envvar="TRACKSTACK_PORT", min=1024, max=65535, help="Where it listens. [8080]"
+            ),
+        ],
+        ("server", "port"),
+    ),
+    "listen": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_LISTEN",
+                metavar="ADDRESS",
+                callback=checked(names.address),
+                help="On which address; beyond this computer with TLS. [127.0.0.1]",
+            ),
+        ],
+        ("server", "listen"),
+    ),
+    "hostname": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                callback=checked_each(names.host),
+                help="A name or address that clients call it by; may be repeated.",
+            ),
+        ],
+        ("server", "hostnames"),
+    ),
+    "workers": (
+        Annotated[
+            int | None,
+            typer.Option(
+                envvar="TRACKSTACK_WORKERS",
+                min=1,
+                max=64,
+                help="MLflow's processes. [from memory and cores]",
+            ),
+        ],
+        ("server", "workers"),
+    ),
+    "mlflow": (
+        Annotated[
+            str | None,
+            typer.Option(envvar="TRACKSTACK_MLFLOW", metavar="VERSION", help="MLflow's version."),
+        ],
+        ("server", "mlflow"),
+    ),
+    "database": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_DATABASE",
+                metavar="ADDRESS",
+                callback=checked(names.database),
+                help="A PostgreSQL database, postgresql://user@host/name; its password from "
+                "PGPASSWORD. [SQLite]",
+            ),
+        ],
+        ("stores", "database"),
+    ),
+    "artifacts": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_ARTIFACTS",
+                metavar="BUCKET",
+                callback=checked(names.artifacts),
+                help="s3://… or gs://…, still through this server. [a folder]",
+            ),
+        ],
+        ("stores", "artifacts"),
+    ),
+    "artifacts_endpoint": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="ADDRESS",
+                callback=checked(names.endpoint),
+                help="Where the bucket's API is, when not at the cloud itself.",
+            ),
+        ],
+        ("stores", "artifacts_endpoint"),
+    ),
+    "extra_package": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="PACKAGE",
+                callback=checked_each(names.requirement),
+                help="Installed beside MLflow, such as a plugin; may be repeated.",
+            ),
+        ],
+        ("server", "extra_packages"),
+    ),
+    "tls": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="own|files|upstream",
+                help="Whose certificate, beyond this computer: its own, yours, a proxy's. [own]",
+            ),
+        ],
+        ("server", "tls"),
+    ),
+    "certificate": (
+        Annotated[Path | None, typer.Option(metavar="FILE", help="PEM, for --tls files.")],
+        ("server", "certificate"),
+    ),
+    "key": (
+        Annotated[Path | None, typer.Option(metavar="FILE", help="PEM, for --tls files.")],
+        ("server", "key"),
+    ),
+    "trusted_proxy": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NETWORK",
+                callback=checked_each(names.network),
+                help="Where proxies stand, for --tls upstream; may be repeated.",
+            ),
+        ],
+        ("server", "trusted_proxies"),
+    ),
+    "user": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                callback=checked_each(names.user),
+                help="Who is let in by this deploy; may be repeated. [you]",
+            ),
+        ],
+        ("users",),
+    ),
+}
+"""By parameter: what Typer shows and checks, and the key of the spec that it sets."""
+
+
+def with_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every flag of the table, and what was said as its argument `asked`.
+
+    Args:
+        command: a Typer command with a keyword argument `asked`, nested as in a spec.
+    """
+
+    @functools.wraps(command)
+    def with_flags(**given: Any) -> None:
+        asked: dict[str, Any] = {}
+        for flag, (_, path) in _FLAGS.items():
+            value = given.pop(flag)
+            if value is not None and value != []:
+                group = asked
+                for key in path[:-1]:
+                    group = group.setdefault(key, {})
+                group[path[-1]] = str(value.absolute()) if isinstance(value, Path) else value
+        command(asked=asked, **given)
+
+    own = inspect.signature(command).parameters
+    flags = [
+        inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for flag, (kind, _) in _FLAGS.items()
+    ]
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        if name != "asked"
+    ]
+    setattr(with_flags, "__signature__", inspect.Signature([*kept, *flags]))  # noqa: B010
+    with_flags.__annotations__ = {each.name: each.annotation for each in [*kept, *flags]}
+    return with_flags
