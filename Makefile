@@ -1,6 +1,6 @@
 # `make help` lists what can be made; the two that matter are `make up` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint setup setup-test lock clean
+.PHONY: help up test soak bench lint setup setup-test lock clean
 
 # Passed on: make up ARGS="--port 9000", make test ARGS="tests/unit -k names"
 ARGS ?=
@@ -17,12 +17,18 @@ up: setup ## start a tracking server on this computer and say how to connect (AR
 test: setup-test lint ## install what the tests need and run them all (ARGS="tests/unit -k names" for some)
 	@sh make/test.sh $(ARGS)
 
+soak: setup-test ## kill parts of a real server at random while it is written to (ARGS="--minutes 30 --seed 1")
+	@PYTHONPATH=tests .venv/bin/python -m soak $(ARGS)
+
 lint: setup-test ## check that the lock files fit, style, types and the floors of the house
 	.venv/bin/uv pip check --python .venv/bin/python
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: setup-test ## measure the server beside what it replaces; as root (ARGS="--only requests" for some)
+	@sh make/bench.sh $(ARGS)
 
 setup: ## install what the kit needs: nginx, and the rest into .venv
 	@sh make/bootstrap.sh run

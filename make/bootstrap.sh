@@ -41,8 +41,16 @@ missing_on_debian() {
     # Ubuntu has Chromium as a snap only, so the tests that want one are skipped there.
     grep -q '^ID=ubuntu' /etc/os-release || need chromium chromium-driver fonts-liberation
   fi
+  # What only some tests need, which are skipped without it.
+  # Judges the units the kit writes, and makes small disks and wrong clocks to try it on.
+  have systemd-analyze || need systemd
+  have mkfs.ext4 || need e2fsprogs
+  ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need faketime
   if [ -n "${CI:-}" ] || [ "${BOX:-}" = 1 ]; then
     have mmdebstrap || need mmdebstrap
+    have ip || need iproute2
+    have go || need golang-go
+    [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || need postgresql
   fi
 }
 

@@ -44,12 +44,17 @@ class Kit:
             "NO_COLOR": "1",
         }
 
+    @property
+    def command(self) -> list[str]:
+        """How the command is called."""
+        return [str(COMMAND)]
+
     def run(
         self, *arguments: str | Path, ok: bool = True, timeout: float = 300, **more: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command without a terminal; with `ok`, it must end with 0."""
         done = subprocess.run(
-            [COMMAND, *map(str, arguments)],
+            [*self.command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

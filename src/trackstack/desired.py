@@ -13,15 +13,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from trackstack import __version__
-from trackstack.errors import TrackstackError
+from trackstack.errors import TrackstackError, printable
 
 FORMAT = 1
 
 
 class Part(BaseModel):
-    """A frozen piece of a document; an unknown key is refused."""
+    """Frozen data, such as a piece of a document; an unknown key is refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Validators are built at first use: a command meets few of the many.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Change(Part):
@@ -62,15 +65,16 @@ class Document(Part):
             raise _corrupt(cls.KEY, "it is not one of trackstack's documents") from error
         if written_in != FORMAT:
             raise TrackstackError(
-                f"{cls.KEY} is in format {written_in}, which trackstack {__version__} "
-                f"does not know; kit {content.get('kit', 'unknown')} wrote it.",
+                f"{cls.KEY} is in format {printable(str(written_in))}, which trackstack "
+                f"{__version__} does not know; kit {printable(str(content.get('kit', 'unknown')))} "
+                "wrote it.",
                 "Install that version of trackstack, or a newer one.",
             )
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
+            place = printable(".".join(str(part) for part in first["loc"]))
             raise _corrupt(cls.KEY, f"{place}: {first['msg']}") from error
 
     def to_bytes(self) -> bytes:

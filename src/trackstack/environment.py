@@ -5,18 +5,18 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from packaging.version import Version
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from trackstack import __version__, names
 from trackstack.control.directory import make_folder, write_durably
-from trackstack.desired import AUTHORITIES_KEY
+from trackstack.desired import AUTHORITIES_KEY, Part
 from trackstack.errors import BusyError, TrackstackError, UsageError
 from trackstack.plan import Plan
 from trackstack.spec import Spec
@@ -29,7 +29,7 @@ FORMAT = 1
 _LOCK = ".lock"
 
 
-class Record(BaseModel):
+class Record(Part):
     """What was decided, and stays until someone changes it.
 
     Attributes:
@@ -38,12 +38,10 @@ class Record(BaseModel):
         spec: the effective spec: every value decided.
         plan: what the release in the control store was rendered from.
         let_in: users whom deploys let in; one of them removed since then stays out.
-        settled: whether users and release in the control store follow this record; False
-            while a deploy is under way, or after one that was killed.
+        settled: whether all of it was made true and verified; False while a deploy is under
+            way, and after one that was killed or failed.
         removed: when it was destroyed with its data kept; None while it is meant to run.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     kit: str = __version__
@@ -86,7 +84,7 @@ class Environment:
             kit = Version(content["kit"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged() from error
         if kit > Version(__version__):
             raise TrackstackError(
@@ -167,15 +165,28 @@ class Environment:
         Raises:
             BusyError: another command holds it.
         """
-        handle = self._lock(activity)
+        places = (self.folder, environments_folder(), home())
+        new = [folder for folder in places if not folder.exists()]
         try:
-            os.ftruncate(handle, 0)
+            handle = self._lock(activity)
+        except OSError as error:
+            _remove_empty(new)
+            raise TrackstackError(
+                f"Nothing can be kept in {self.folder}: {error.strerror}.",
+                "Make room or give this account the right to write there, or set TRACKSTACK_HOME "
+                "to another folder.",
+            ) from error
+        try:
             now = datetime.now().astimezone()
-            os.pwrite(handle, f"{command}, process {os.getpid()}, since {now:%H:%M:%S}".encode(), 0)
+            told = f"{command}, process {os.getpid()}, since {now:%H:%M:%S}"
+            with suppress(OSError):  # a full disk: only whoever comes second misses it
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, told.encode(), 0)
             yield
         finally:
             if not self.exists and all(entry.suffix == _LOCK for entry in self.folder.iterdir()):
                 shutil.rmtree(self.folder)
+                _remove_empty(new)
             os.close(handle)
 
     def forget(self) -> None:
@@ -195,7 +206,10 @@ class Environment:
         while True:
             make_folder(self.folder)
             file = self.folder / f"{activity}{_LOCK}"
-            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            except FileNotFoundError:
+                continue  # another one has just removed what it had made
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -221,10 +235,12 @@ class Environment:
     def _credentials(self) -> dict[str, str]:
         try:
             content = json.loads(self._credentials_file.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
         # A damaged file is no file: `env` then asks for the password.
-        sound = isinstance(content, dict) and all(isinstance(v, str) for v in content.values())
+        sound = isinstance(content, dict) and all(
+            isinstance(word, str) and word.isascii() for pair in content.items() for word in pair
+        )
         return content if sound else {}
 
     def _damaged(self) -> TrackstackError:
@@ -232,6 +248,12 @@ class Environment:
             f"The record {self._record_file} is damaged.",
             "Put back a copy of it, or remove the environment by hand.",
         )
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # it is gone, or there is something in it after all
+            folder.rmdir()
 
 
 def _is_at(path: Path, handle: int) -> bool:

@@ -44,3 +44,11 @@ class BusyError(TrackstackError):
     """Somebody else is changing the same thing now."""
 
     exit_code = 5
+
+
+def printable(text: str) -> str:
+    """A text that somebody else wrote, as it may be shown: no newline, nothing a terminal obeys."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 _ENVIRONMENT = re.compile(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?")
 _USER = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _UNSAFE = re.compile(r"[^!-~]|[\"'`$\\]")
 """What may not stand in a value that a shell file holds."""
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+
+_WIDEST_NETWORK = 8
+"""The prefix of 10.0.0.0/8, the widest of the private networks."""
 
 OWN_PREFIX = "trackstack."
 """Users whose names start so are the kit's own and short-lived; no person may take such a name."""
@@ -91,13 +91,20 @@ def host(value: str) -> str:
 
 
 def network(value: str) -> str:
-    """An IPv4 network, such as '10.0.0.0/24', or one address of it."""
+    """Where proxies stand: an IPv4 network, such as '10.0.0.0/24', or one address."""
     try:
-        return str(ipaddress.IPv4Network(value))
+        read = ipaddress.IPv4Network(value)
     except ValueError:
         raise ValueError(
             f"{value!r} is not a network: use an IPv4 address or network such as '10.0.0.0/24'"
         ) from None
+    if read.prefixlen < _WIDEST_NETWORK:
+        raise ValueError(
+            f"{value!r} would take everybody for a proxy, who could then speak to the server "
+            "without TLS and under any address: name the network that the proxies stand in, such "
+            "as '10.0.0.0/24'"
+        )
+    return str(read)
 
 
 def pem_file(value: str) -> str:
@@ -150,6 +157,10 @@ def endpoint(value: str) -> str:
 
 def requirement(value: str) -> str:
     """A package for the server, with or without versions, from the package index."""
+    # Here, because every start of the command reads this module.
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+    from packaging.utils import canonicalize_name  # noqa: PLC0415
+
     try:
         read = Requirement(value)
     except InvalidRequirement:

@@ -1,17 +1,15 @@
 """What a target learned while making the environment."""
 
-from pydantic import BaseModel, ConfigDict
+from trackstack.desired import Part
 
 
-class Outputs(BaseModel):
+class Outputs(Part):
     """Where the server is.
 
     Attributes:
         url: the address people and clients use.
         machine: the id under which the machine reports.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     machine: str

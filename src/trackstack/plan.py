@@ -2,17 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from trackstack import lock
+from trackstack.desired import Part
 from trackstack.spec import EVERYWHERE, LOOPBACK, Server, Spec
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Nginx(_Frozen):
+class Nginx(Part):
     """The front: where it listens and the names it answers to.
 
     Attributes:
@@ -36,7 +31,7 @@ class Nginx(_Frozen):
     proxies: tuple[str, ...] = ()
 
 
-class Mlflow(_Frozen):
+class Mlflow(Part):
     """The tracking server.
 
     Attributes:
@@ -55,8 +50,13 @@ class Mlflow(_Frozen):
     artifacts_endpoint: str | None = None
     secrets: int = 0
 
+    @property
+    def stores(self) -> tuple[str, str, str | None, int]:
+        """Where runs and artifacts are, and with which credentials."""
+        return self.database, self.artifacts, self.artifacts_endpoint, self.secrets
 
-class Plan(_Frozen):
+
+class Plan(Part):
     """What will exist in one environment.
 
     Attributes:
@@ -76,7 +76,7 @@ class Plan(_Frozen):
         return content
 
 
-class Difference(_Frozen):
+class Difference(Part):
     """One value that will change, or be made when `before` is None."""
 
     key: str

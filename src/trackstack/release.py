@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from trackstack.agent.ensure_stores import parse
 from trackstack.desired import Release, ReleaseFile, content_id
 from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
@@ -85,11 +86,19 @@ def same_server(release: Release, content: dict[str, object]) -> bool:
     return Release.model_validate({**common, **content}).id == release.id
 
 
+def mlflow_settings(content: dict[str, object]) -> dict[str, str]:
+    """MLflow's environment variables in a rendered release, without credentials."""
+    files: tuple[ReleaseFile, ...] = content["files"]  # type: ignore[assignment]
+    path = f"services/{content['mlflow']}.env"
+    return parse(next(file.content for file in files if file.path == path))
+
+
 def _mlflow_files(name: str, values: dict[str, object]) -> dict[str, str]:
     values = {**values, "mlflow": name}
     return {
         f"services/{name}.conf": render("supervisor/mlflow.conf.j2", values),
         f"services/{name}.env": render("supervisor/mlflow.env.j2", values),
+        f"services/{name}.py": render("supervisor/mlflow.py.j2", values),
         f"services/{name}.sh": render("supervisor/mlflow.sh.j2", values),
     }
 

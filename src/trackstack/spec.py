@@ -6,6 +6,7 @@ asked for keeps what the first deploy decided, whatever a newer kit would choose
 
 import ipaddress
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from trackstack import names
-from trackstack.errors import UsageError
+from trackstack.errors import UsageError, printable
 
 Asked = dict[str, Any]
 """What was asked: nested as in the file, only with the keys that were said."""
@@ -53,6 +54,7 @@ _RIGHT = {
     "mlflow": "a version of MLflow 3, in quotes, such as '3.17.2'",
     "users": "a list of names, such as [ada, grace]",
     "protected": "true or false",
+    "at_login": "true or false",
     "target": "'local'",
     "server": "a group of keys such as port and workers",
     "stores": "a group of keys such as database and artifacts",
@@ -76,9 +78,17 @@ _EACH = {
 }
 """What one of a list should be."""
 
+_GOES_WITH_TLS = {"certificate": "files", "key": "files", "trusted_proxies": "upstream"}
+
+
+_MOST_BYTES = 64 * 1024
+_MOST_REFERENCES = 10
+_MOST_TOLD = 8
+"""How many problems of a spec are told at once."""
+
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Server(_Strict):
@@ -145,6 +155,7 @@ class Spec(_Strict):
     stores: Stores = Stores()
     users: Annotated[list[UserName], Field(min_length=1)]
     protected: bool
+    at_login: bool = False
 
 
 def defaults(target: str, environment: str, account: str, mlflow: str) -> Asked:
@@ -167,6 +178,7 @@ def defaults(target: str, environment: str, account: str, mlflow: str) -> Asked:
         "stores": {"database": None, "artifacts": None, "artifacts_endpoint": None},
         "users": [names.user_from_account(account)],
         "protected": False,
+        "at_login": False,
     }
 
 
@@ -192,11 +204,23 @@ def load(path: Path) -> Asked:
             names the key, the value and what would be right.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a safe one
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise UsageError(f"The spec {path} is larger than {_MOST_BYTES:,} bytes.")
+        content = yaml.load(data.decode(), _Loader)  # noqa: S506  a safe one
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"The spec {path} cannot be read: {reason}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # The last three: what PyYAML runs into at a value that does not fit its tag, as in !!int ''.
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         parts = [getattr(error, name, None) for name in ("context", "problem", "reason")]
@@ -204,7 +228,9 @@ def load(path: Path) -> Asked:
         raise UsageError(f"The spec {path} is not YAML{line}: {problem}.") from error
     if content is None:
         content = {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and key.isprintable() for key in content
+    ):
         raise UsageError(
             f"The spec {path} should be keys and values, such as 'target: local'.",
             "examples/local.yaml shows every key.",
@@ -227,8 +253,11 @@ def validate(content: Asked, source: str) -> Spec:
     try:
         return Spec.model_validate(content)
     except ValidationError as error:
+        problems = error.errors(include_url=False)
         told = [_explain(problem["type"], problem["loc"], problem["input"], problem["msg"])
-                for problem in error.errors(include_url=False)]  # fmt: skip
+                for problem in problems[:_MOST_TOLD]]  # fmt: skip
+        if len(problems) > _MOST_TOLD:
+            told.append(f"and {len(problems) - _MOST_TOLD} more")
         raise UsageError(f"{source}: {'; '.join(told)}.") from error
 
 
@@ -240,6 +269,23 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Asked:
         both = isinstance(base, dict) and isinstance(value, dict)
         result[key] = merged(dict(base or {}), value) if both else value
     return result
+
+
+def without_other_tls(below: Asked, flags: Asked) -> Asked:
+    """What was asked before, but for keys that only go with another `tls` than flags now ask for.
+
+    Else no flag could take them back: `--tls own` after `--tls files` would be refused for the
+    certificate.
+    """
+    wanted = flags.get("server", {}).get("tls")
+    if wanted is None or "server" not in below:
+        return below
+    kept = {
+        key: value
+        for key, value in below["server"].items()
+        if _GOES_WITH_TLS.get(key, wanted) == wanted
+    }
+    return {**below, "server": kept}
 
 
 def decide(asked: Asked, recorded: Asked, decided: Asked, fallback: Asked) -> Asked:
@@ -270,7 +316,23 @@ def decide(asked: Asked, recorded: Asked, decided: Asked, fallback: Asked) -> As
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would quietly take the last."""
+    """Refuses a key that stands twice, of which YAML would quietly take the last.
+
+    And more references than a spec needs: a few, each to several of those before, stand for more
+    than any computer can hold.
+    """
+
+    references = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self.references += 1
+            if self.references > _MOST_REFERENCES:
+                raise yaml.composer.ComposerError(
+                    problem=f"there are more than {_MOST_REFERENCES} references",
+                    problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
+                )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -286,7 +348,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _explain(kind: str, place: tuple[int | str, ...], value: object, message: str) -> str:
-    key = ".".join(str(part) for part in place)
+    key = printable(".".join(str(part) for part in place))
     last = next((part for part in reversed(place) if isinstance(part, str)), "")
     if kind in ("extra_forbidden", "invalid_key"):
         known = _keys_beside(place)
@@ -298,15 +360,23 @@ def _explain(kind: str, place: tuple[int | str, ...], value: object, message: st
         return f"{key} is not a key of the spec ({way_out})"
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"
-    right = (_EACH if isinstance(place[-1], int) else _RIGHT).get(last, message)
+    of_a_list = bool(place) and isinstance(place[-1], int)
+    right = (_EACH if of_a_list else _RIGHT).get(last, message)
     return f"{key} is {_as_written(value)} and should be {right}"
 
 
 def _as_written(value: object) -> str:
-    """A value as it would stand in the file, not as Python has it."""
+    """A value as it would stand in the file, not as Python has it, and not without end."""
     if value is None:
         return "empty"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    short = reprlib.Repr()
+    short.maxstring = short.maxlong = short.maxother = 100
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number too large"
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:

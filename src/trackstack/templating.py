@@ -2,12 +2,13 @@
 
 import traceback
 from functools import cache
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from trackstack import bundle
 from trackstack.errors import TrackstackError
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(name: str, values: dict[str, Any]) -> str:
@@ -20,6 +21,9 @@ def render(name: str, values: dict[str, Any]) -> str:
     Raises:
         TrackstackError: names template, line and problem.
     """
+    # Here, because most commands render nothing.
+    import jinja2  # noqa: PLC0415
+
     try:
         return _environment().get_template(name).render(values)
     except jinja2.TemplateNotFound as error:
@@ -36,7 +40,9 @@ def render(name: str, values: dict[str, Any]) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # noqa: PLC0415
+
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(bundle.templates()),
         undefined=jinja2.StrictUndefined,

@@ -26,7 +26,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from kits import free_port
 from trackstack import credentials
-from trackstack.agent import folders, launcher
+from trackstack.agent import folders, processes
 from trackstack.control.base import change, read
 from trackstack.control.directory import DirectoryStore
 from trackstack.desired import Observed, Release, User, Users, observed_key
@@ -93,14 +93,15 @@ class Box:
             workers: of MLflow.
             port: of nginx.
             parts: fields of the release to replace, such as `packages`; `nginx_settings` is a
-                line more of them.
+                line more of them; `with_credentials` for a store's.
         """
         port = port or self.port
         server = Server(port=port, workers=workers, mlflow="3.17.2")
         spec = Spec(
             target="local", environment="test", server=server, users=["ada"], protected=False
         )
-        plan = make_plan(spec, packages=str(parts.get("packages", self.lock)))
+        given = 1 if parts.get("with_credentials") else 0
+        plan = make_plan(spec, packages=str(parts.get("packages", self.lock)), secrets=given)
         content = render_release(plan, Outputs(url=f"http://127.0.0.1:{port}", machine=MACHINE))
         more = parts.get("nginx_settings")
         if more:
@@ -192,7 +193,7 @@ class Box:
                     yield f"{name} is served by {body!r}"
 
     def _process_faults(self, release: Release) -> Iterator[str]:
-        servers = [p for p in self.processes() if "mlflow server" in p]
+        servers = [p for p in self.processes() if "--uds run/mlflow-" in p]
         if len(servers) != 1 or f"run/{release.mlflow}.sock" not in servers[0]:
             yield f"not exactly one MLflow, of this release: {servers}"
         masters = self._masters()
@@ -389,7 +390,7 @@ def _end(box: Box, supervisor: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         supervisor.kill()
         supervisor.wait()
-    launcher.end_strays(box.machine)
+    processes.end_strays(box.machine)
 
 
 def make_wheel(folder: Path, **files: str) -> str:
@@ -397,6 +398,7 @@ def make_wheel(folder: Path, **files: str) -> str:
     wheel = folder / "mlflow-3.17.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as packed:
         packed.writestr("mlflow/__init__.py", "")
+        packed.writestr("mlflow/server.py", "")
         packed.writestr("mlflow/__main__.py", (HERE / "standin_mlflow.py").read_text())
         for file, content in files.items():
             packed.writestr(f"mlflow/{file}", content)

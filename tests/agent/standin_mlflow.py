@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socketserver
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler
@@ -52,6 +53,10 @@ def main() -> None:
     if broken:
         sys.exit("the stand-in was told not to start")
     path = Path(re.findall(r"--uds (\S+)", ARGUMENTS)[0])
+    workers = re.search(r"--workers (\d+)", ARGUMENTS)
+    if workers and int(workers[1]) > 1:
+        # MLflow's workers too outlive a master that is killed.
+        subprocess.Popen(["sleep", "86400"])
     signal.signal(signal.SIGTERM, lambda *_: (path.unlink(missing_ok=True), os._exit(0)))
     Server(str(path), Handler).serve_forever(poll_interval=60)
 

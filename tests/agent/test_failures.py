@@ -110,7 +110,7 @@ def test_the_last_good_release_serves_on_and_the_report_says_why(
     assert report.release_id == good.release_id
     assert set(statuses) == {200}
     assert box.ask("ada", "one") == (200, "workers 1\n")
-    servers = [command for command in box.processes() if "mlflow server" in command]
+    servers = [command for command in box.processes() if "--uds run/mlflow-" in command]
     assert len(servers) == 1, "the failed release's MLflow is left running"
 
 

@@ -3,6 +3,8 @@
 With a stand-in for MLflow.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ import psutil
 import pytest
 from boxes import DEADLINE_SECONDS, Box, bystander, running_box, soon
 
+from trackstack.agent.processes import holder, strays
 from trackstack.desired import Observed, Release, Users
 
 USERS = {"ada": "one", "grace": "one"}
@@ -50,24 +53,67 @@ def test_a_killed_agent_is_brought_back_and_does_what_was_asked(box: Box) -> Non
     assert box.faults(release, 2, {"ada": "one", "linus": "three"}) == []
 
 
-def test_a_killed_mlflow_is_brought_back(box: Box) -> None:
-    server = box.process("mlflow", "server")
+def test_a_killed_mlflow_is_brought_back_and_its_workers_are_not_left(box: Box) -> None:
+    _settle(box, box.want_release(workers=2), box.want_users(USERS))
+    server, worker = box.process("server", "--serve-artifacts"), box.process("sleep")
     server.kill()
-    until = time.monotonic() + DEADLINE_SECONDS
     server.wait(DEADLINE_SECONDS)
-    while (answer := box.ask("ada", "one")) != (200, "workers 1\n"):
-        assert time.monotonic() < until, f"MLflow stays away: {answer}"
-        time.sleep(0.05)
+    _wait_for_an_answer(box, "workers 2\n")
+    assert not worker.is_running(), "the killed one's worker is left"
 
 
-def test_a_killed_nginx_is_brought_back(box: Box) -> None:
-    pid = int((box.machine / "run" / "nginx.pid").read_text())
-    psutil.Process(pid).kill()
+def test_a_killed_nginx_is_brought_back_at_once_and_its_workers_are_not_left(box: Box) -> None:
+    master = psutil.Process(int((box.machine / "run" / "nginx.pid").read_text()))
+    workers = master.children()
+    master.kill()
+    _, alive = psutil.wait_procs(workers, timeout=DEADLINE_SECONDS)
+    assert alive == [], "they hold the port"
+    _wait_for_an_answer(box, "workers 1\n")
     users = box.want_users({"ada": "two", "grace": "one"})
     report = _settle(box, box.want_release(workers=3), users)
     assert report.healthy
     assert box.ask("ada", "two") == (200, "workers 3\n")
     assert len([command for command in box.processes() if "nginx: master" in command]) == 1
+
+
+def test_a_killed_worker_of_nginx_is_replaced(box: Box) -> None:
+    master = psutil.Process(int((box.machine / "run" / "nginx.pid").read_text()))
+    before = master.children()
+    before[0].kill()
+    before[0].wait(DEADLINE_SECONDS)
+    _wait_for_an_answer(box, "workers 1\n")
+    assert master.is_running()
+
+
+def test_a_killed_supervisor_is_replaced_and_nothing_of_it_is_left(machine: Box) -> None:
+    release, users = machine.want_release(workers=2), machine.want_users(USERS)
+    _settle(machine, release, users)
+    old = holder(machine.machine)
+    assert old is not None
+    left = [process for process in strays(machine.machine) if process.pid != old]
+    agent = machine.process("trackstack.agent")
+    psutil.Process(old).kill()
+    # The change wakes the agent; without one it looks at its next heartbeat.
+    _settle(machine, release, machine.want_users({"ada": "two"}))
+    _, alive = psutil.wait_procs([each for each in left if each != agent], timeout=0)
+    assert alive == []
+    assert holder(machine.machine) == agent.pid
+    assert machine.faults(release, 2, {"ada": "two"}) == []
+
+
+def test_a_second_start_beside_a_running_one_changes_nothing(box: Box) -> None:
+    before = holder(box.machine), sorted(box.processes())
+    command = [sys.executable, "-P", "-m", "trackstack.agent.launcher", box.machine, "../control"]
+    second = subprocess.run([*command, "local"], capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert (holder(box.machine), sorted(box.processes())) == before
+
+
+def _wait_for_an_answer(box: Box, body: str) -> None:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while (answer := box.ask("ada", "one")) != (200, body):
+        assert time.monotonic() < until, f"nobody serves again: {answer}"
+        time.sleep(0.05)
 
 
 def test_a_user_is_shut_out_when_the_time_has_come(box: Box) -> None:

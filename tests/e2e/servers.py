@@ -44,7 +44,8 @@ class Server(Kit):
         folders = {"HOME": self.account / "home", "TMPDIR": self.account / "tmp"}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        return {**super().environment, **{key: str(value) for key, value in folders.items()}}
+        inherited = {k: v for k, v in super().environment.items() if k != "XDG_CONFIG_HOME"}
+        return {**inherited, **{key: str(value) for key, value in folders.items()}}
 
     @property
     def url(self) -> str:

@@ -62,6 +62,7 @@ def second(
     port = free_port()
     machine = server.machine(NAME)
     command = ("deploy", "local", "-e", NAME, "--port", str(port), "--workers", "1", "--user", "bo")
+    command += ("--at-login",)
     machine.mkdir(parents=True)
     seed_packages(machine)
     try:
@@ -98,6 +99,12 @@ def test_a_deploy_that_was_killed_before_let_in_each_user_once(second: Second) -
     assert [each["user"] for each in listed] == ["bo"]
 
 
+def test_after_a_deploy_that_was_killed_amid_its_verify_the_next_one_verifies_in_full(
+    second: Second,
+) -> None:
+    assert "an artifact of 64 MB" in second.last.stderr, second.last.stderr
+
+
 def test_a_deploy_without_a_terminal_shows_no_password(second: Second) -> None:
     assert passwords_in(second.last.stdout + second.last.stderr) == []
 
@@ -111,6 +118,14 @@ def test_every_write_of_a_killed_deploy_has_its_audit_entry(second: Second) -> N
     for name, newest in generations.items():
         audited = {int(file.stem.rpartition("-")[2]) for file in control.glob(f"audit/*/{name}-*")}
         assert audited == set(range(1, newest + 1)), name
+
+
+def test_a_deploy_that_was_killed_before_is_started_at_login(second: Second) -> None:
+    unit = second.account / "home" / ".config" / "systemd" / "user" / f"trackstack-{NAME}.service"
+    assert unit.is_file()
+    told = second.json("status", "-e", NAME)
+    assert isinstance(told, dict)
+    assert told["at_login"] is True
 
 
 def test_the_users_of_one_environment_are_strangers_to_the_other(

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import os
 import re
 import socket
 import socketserver
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -271,7 +273,16 @@ def lay_out(machine: Path, release: Release) -> None:
 def _running_nginx(front: Front) -> Iterator[None]:
     with front.log.open("ab") as log, front.errors.open("ab") as errors:
         nginx = subprocess.Popen(
-            ["/bin/sh", "services/nginx.sh"], cwd=front.machine, stdout=log, stderr=errors
+            ["/bin/sh", "services/nginx.sh"],
+            cwd=front.machine,
+            stdout=log,
+            stderr=errors,
+            # As supervisor and its launcher have it.
+            env={
+                **os.environ,
+                "TRACKSTACK_PYTHON": sys.executable,
+                "SUPERVISOR_PROCESS_NAME": "nginx",
+            },
         )
     try:
         until = time.monotonic() + DEADLINE_SECONDS
@@ -309,7 +320,10 @@ def running_upstream(path: Path) -> Iterator[Upstream]:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 2048  # uvicorn's
+
+    def handle_error(self, *_: object) -> None:
+        """Quiet: a test, or nginx, went away before its answer."""
 
 
 class _Handler(BaseHTTPRequestHandler):

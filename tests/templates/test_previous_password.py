@@ -44,12 +44,17 @@ def test_an_old_password_opens_for_nobody_else(server: Exposed) -> None:
     assert server.ask("/", login=b"bob:new").status == 401
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/2.0/mlflow/runs/log-batch"),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/upload"),
+    ],
+)
 def test_an_upload_with_the_old_password_arrives_whole_and_with_its_user(
-    server: Exposed, method: str
+    server: Exposed, method: str, path: str
 ) -> None:
     body = b"x" * 300_000
-    path = "/api/2.0/mlflow-artifacts/artifacts/upload"
     assert server.ask(path, method, login=b"grace:old", body=body).status == 200
     (heard,) = server.upstream.seen(path)
     assert heard.received == len(body)

@@ -1,4 +1,4 @@
-"""Routes of MLflow that run code or spend money stay shut, however they are spelled."""
+"""MLflow's routes that run code, spend money or write anywhere are shut, however spelled."""
 
 import json
 import re
@@ -18,7 +18,11 @@ _SHUT_MODULES = {
     "mlflow.server.job_api",
     "mlflow.server.assistant.api",
 }
-_SHUT_WORDS = {"gateway", "gateway-proxy", "assistant", "jobs", "invoke", "prompt-optimization"}
+_SHUT_WORDS = {
+    *("gateway", "gateway-proxy", "assistant", "jobs", "invoke", "prompt-optimization"),
+    *("presigned", "mpu", "presigned-download-url", "presigned-upload-url"),
+    "upload-artifact",
+}
 
 
 @dataclass(frozen=True)

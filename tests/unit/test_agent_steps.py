@@ -287,7 +287,7 @@ def test_a_service_is_placed_with_all_its_files_and_no_others() -> None:
     made = release()
     place_service(made, made.mlflow)
     assert sorted(file.name for file in folders.SERVICES.iterdir()) == [
-        f"{made.mlflow}.{kind}" for kind in ("conf", "env", "sh")
+        f"{made.mlflow}.{kind}" for kind in ("conf", "env", "py", "sh")
     ]
     for file in folders.SERVICES.iterdir():
         assert file.stat().st_mode & 0o077 == 0

@@ -17,7 +17,14 @@ from trackstack.agent.report import Reporter, _nginx_version
 from trackstack.agent.round import Round
 from trackstack.control.base import ConflictError, Stored, read
 from trackstack.control.directory import DirectoryStore
-from trackstack.desired import Applied, Observed, Release, StepReport, Users, observed_key
+from trackstack.desired import (
+    Applied,
+    Observed,
+    Release,
+    StepReport,
+    Users,
+    observed_key,
+)
 from trackstack.errors import TrackstackError
 from unit.making import FakeMachine, a_round, cleanup, plan, release, user, users_document
 
@@ -200,7 +207,7 @@ def test_a_cleanup_is_reported_when_it_was_carried_out(fakes: Fakes) -> None:
 def test_the_real_steps_have_names_of_their_own() -> None:
     assert len({step.name for step in rounds.STEPS}) == len(rounds.STEPS)
     of_release = {step.name for step in rounds.STEPS if step.of_release}
-    assert not of_release & {"folders", "users", "cleaned"}
+    assert not of_release & {"folders", "users", "audited", "cleaned"}
 
 
 def taken_up(made: Release, live: bool) -> None:
@@ -258,9 +265,10 @@ def test_a_document_that_cannot_be_read_is_kept_as_its_error_with_its_tag(
     assert tags[Release.KEY] == tag
 
 
-def test_a_disk_without_room_for_an_audit_entry_does_not_end_the_agent(
+def test_a_disk_without_room_for_an_audit_entry_keeps_nobody_out_and_is_told(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folders.USERS.mkdir(parents=True, exist_ok=True)
     store.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
 
     def full(*_: object, **__: object) -> str:
@@ -268,13 +276,16 @@ def test_a_disk_without_room_for_an_audit_entry_does_not_end_the_agent(
 
     monkeypatch.setattr(store, "put", full)
     this, _ = read_desired(store, FakeMachine())
-    assert isinstance(this.users, Users)
+    reporter = FakeReporter()
+    converge(this, reporter, Applied())
+    assert (folders.USERS / "ada" / "current").is_file()
+    assert (reporter.states["users"], reporter.states["audited"]) == ("done", "failed")
 
 
 HOUR = timedelta(hours=1)
 
 
-def pause(healthy: bool, *expiries: timedelta | None) -> float:
+def pause(failures: int, *expiries: timedelta | None) -> float:
     """The pause after a round that began a second ago, with users who expire relative to now."""
     now = datetime.now(UTC)
     people = {
@@ -282,24 +293,29 @@ def pause(healthy: bool, *expiries: timedelta | None) -> float:
         for at, each in enumerate(expiries)
     }
     this = a_round(users=users_document(**people), now=now - timedelta(seconds=1))
-    return rounds._pause(this, healthy)
+    return rounds._pause(this, failures)
 
 
 def test_a_sound_machine_sleeps_until_its_next_heartbeat_and_a_sick_one_tries_sooner() -> None:
-    assert pause(True) == pause(True, None, HOUR) > pause(False) > 0
-    assert rounds._pause(a_round(users=DAMAGED), True) == pause(True)
+    assert pause(0) == pause(0, None, HOUR) > pause(1) > 0
+    assert rounds._pause(a_round(users=DAMAGED), 0) == pause(0)
+
+
+def test_what_fails_again_and_again_is_tried_less_and_less_often_up_to_a_minute() -> None:
+    pauses = [pause(failures) for failures in (1, 2, 3, 4, 5, 1000)]
+    assert pauses == [5, 10, 20, 40, 60, 60]
 
 
 def test_the_next_expiry_ends_the_sleep() -> None:
-    assert 1 < pause(True, HOUR, timedelta(seconds=3), None) <= 3
+    assert 1 < pause(0, HOUR, timedelta(seconds=3), None) <= 3
 
 
 def test_an_expiry_that_passed_during_the_round_starts_the_next_at_once() -> None:
-    assert 0 < pause(True, timedelta(milliseconds=-500)) < 0.1
+    assert 0 < pause(0, timedelta(milliseconds=-500)) < 0.1
 
 
 def test_an_expiry_that_the_round_has_seen_is_not_waited_for_again() -> None:
-    assert pause(True, -HOUR) == pause(True)
+    assert pause(0, -HOUR) == pause(0)
 
 
 def test_a_round_follows_each_change_and_then_the_expiry(

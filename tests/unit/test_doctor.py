@@ -29,7 +29,7 @@ from unit.making import NOON, OUTPUTS, Called, deployed, plan
 
 NGINX = (
     "nginx version: nginx/1.22.1\nconfigure arguments: --with-http_ssl_module "
-    "--with-http_realip_module --with-http_auth_request_module"
+    "--with-http_realip_module --with-http_sub_module --with-http_auth_request_module"
 )
 EVERY_MODULE = sorted({module for modules in computer.MODULES.values() for module in modules})
 
@@ -65,6 +65,7 @@ def test_the_settings_of_a_server_use_no_module_that_is_not_asked_for(tls: str) 
     # What each directive needs beyond a plain nginx, from nginx's own documentation.
     optional = {
         "auth_request": "http_auth_request_module",
+        "sub_filter": "http_sub_module",
         "ssl_certificate": "http_ssl_module",
         "set_real_ip_from": "http_realip_module",
     }

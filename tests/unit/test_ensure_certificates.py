@@ -8,9 +8,10 @@ from cryptography import x509
 
 from trackstack.agent import ensure_certificates as step
 from trackstack.agent import folders
-from trackstack.agent.certificates import Pair, is_good
+from trackstack.agent.certificates import Pair, is_good, make_authority, make_leaf
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_release import ensure_folders
+from trackstack.agent.machine import StepError
 from trackstack.agent.round import Round
 from trackstack.control.base import ConflictError
 from trackstack.control.directory import DirectoryStore
@@ -101,6 +102,34 @@ def test_a_clock_that_was_set_back_makes_no_certificate_of_the_future() -> None:
     ensure_certificates(round_of(now=earlier))
     leaf = x509.load_pem_x509_certificate(kept()["leaf.pem"])
     assert leaf.not_valid_before_utc <= earlier
+
+
+@pytest.mark.parametrize("jump", [2, 40, 300])
+def test_an_authority_made_with_the_clock_ahead_holds_once_it_is_set_back(jump: int) -> None:
+    ensure_certificates(round_of(now=NOON + jump * DAY))
+    before = kept()
+    ensure_certificates(round_of())
+    after = kept()
+    assert after["ca.pem"] == before["ca.pem"], "clients that were handed it are locked out"
+    for file in ("ca.pem", "leaf.pem"):
+        certificate = x509.load_pem_x509_certificate(after[file])
+        assert certificate.not_valid_before_utc <= NOON < certificate.not_valid_after_utc, file
+
+
+WRONG_CLOCKS = [NOON - 20_000 * DAY, NOON - 366 * DAY, NOON + 3651 * DAY]
+
+
+@pytest.mark.parametrize("now", WRONG_CLOCKS, ids=["1970s", "over a year behind", "far ahead"])
+def test_a_clock_far_off_is_told_and_replaces_nothing(now: datetime) -> None:
+    ensure_certificates(round_of())
+    before = kept()
+    with pytest.raises(StepError) as told:
+        ensure_certificates(round_of(now=now))
+    assert f"{now:%Y-%m-%d}" in told.value.problem
+    assert "wrong clock" in told.value.problem
+    assert kept() == before
+    ensure_certificates(round_of())
+    assert kept() == before
 
 
 def test_all_names_renewed_in_one_round_cost_one_reload() -> None:
@@ -265,3 +294,41 @@ def test_a_name_may_be_any_that_a_host_can_have() -> None:
     for _ in range(2):
         ensure_certificates(round_of(*names))
     assert (published() or b"").count(b"BEGIN CERTIFICATE") == len(names) + 1
+
+
+def given_files(folder: Path, renewed: int = 0) -> Release:
+    """A release that shows somebody's own certificate, and its files."""
+    pair = make_leaf(make_authority(NAME, NOON), NAME, NOON + renewed * DAY)
+    files = {"certificate": folder / "site.pem", "key": folder / "site.key"}
+    files["certificate"].write_bytes(pair.certificate)
+    files["key"].write_bytes(pair.key)
+    named = {kind: str(file) for kind, file in files.items()}
+    return release(plan(listen=ADDRESS, hostnames=[NAME], tls="files", **named))
+
+
+def test_given_files_that_somebody_renewed_are_shown_in_the_next_round(tmp_path: Path) -> None:
+    ensure_certificates(a_round(release=given_files(tmp_path)))
+    renewed, machine = given_files(tmp_path, renewed=1), serving()
+    for _ in range(2):
+        ensure_certificates(a_round(release=renewed, machine=machine))
+    assert machine.told == ["reload nginx"]
+    assert published() is None
+
+
+def test_given_files_of_which_only_one_is_renewed_yet_are_left_until_both_are(
+    tmp_path: Path,
+) -> None:
+    machine = serving()
+    wanted = given_files(tmp_path)
+    ensure_certificates(a_round(release=wanted, machine=machine))
+    key = (tmp_path / "site.key").read_bytes()
+    given_files(tmp_path, renewed=1)
+    new_key = (tmp_path / "site.key").read_bytes()
+    (tmp_path / "site.key").write_bytes(key)
+    machine.told.clear()
+    with pytest.raises(StepError, match="do not belong together"):
+        ensure_certificates(a_round(release=wanted, machine=machine))
+    assert machine.told == []
+    (tmp_path / "site.key").write_bytes(new_key)
+    ensure_certificates(a_round(release=wanted, machine=machine))
+    assert machine.told == ["reload nginx"]

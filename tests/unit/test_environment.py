@@ -237,7 +237,13 @@ def test_a_holder_that_fails_lets_go_and_the_error_comes_through(environment: En
 def test_a_first_deploy_that_is_refused_leaves_no_folder(home: Path) -> None:
     with pytest.raises(UsageError), Environment("local").held("changing", "x"):
         raise UsageError("no")
-    assert list((home / "environments").iterdir()) == []
+    assert list(home.parent.rglob("*")) == []
+
+
+def test_a_refused_deploy_leaves_the_environments_beside_it(environment: Environment) -> None:
+    with pytest.raises(UsageError), Environment("other").held("changing", "x"):
+        raise UsageError("no")
+    assert [folder.name for folder in environment.folder.parent.iterdir()] == ["local"]
 
 
 def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_taken_anew(

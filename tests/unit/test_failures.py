@@ -76,8 +76,21 @@ def test_an_error_of_the_system_is_told_with_its_file(capsys: pytest.CaptureFixt
 
 def test_an_error_of_the_system_without_a_file_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), rendered():
-        raise OSError(28, "No space left on device")
-    assert capsys.readouterr().err.startswith("error: This computer: No space left on device.\n")
+        raise OSError(5, "Input/output error")
+    assert capsys.readouterr().err.startswith("error: This computer: Input/output error.\n")
+
+
+@pytest.mark.parametrize(("file", "told"), [("/a/b", "/a/b"), (None, "a file")])
+def test_a_full_disk_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], file: str | None, told: str
+) -> None:
+    with pytest.raises(SystemExit) as ended, rendered():
+        raise OSError(28, "No space left on device", file)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"error: The disk is full: {told} could not be written.\n"
+        "  Nothing is half done. Make room and run the same command again.\n"
+    )
 
 
 def test_a_bug_leaves_its_trace_in_a_file_for_this_account_only(

@@ -171,6 +171,27 @@ def test_another_address_of_the_same_kind_may_be_asked_for() -> None:
     assert keys(intend(made, "local", moved)) == {"mlflow.database"}
 
 
+LEFT = [
+    ({"database": DATABASE.replace("db.", "db2.")}, [("The runs", DATABASE)]),
+    ({"artifacts": "s3://another"}, [("The artifacts", BUCKET)]),
+    ({"artifacts_endpoint": "https://elsewhere.example"}, [("The artifacts", BUCKET)]),
+    ({}, []),
+]
+
+
+@pytest.mark.parametrize(("asked", "left"), LEFT)
+def test_what_another_store_of_the_same_kind_leaves_behind_is_told(
+    command: Command, asked: dict[str, str], left: list[tuple[str, str]]
+) -> None:
+    deploy(OUTSIDE)
+    flags = [each for key, value in asked.items() for each in (f"--{key}".replace("_", "-"), value)]
+    told = command("plan", "local", *flags).out
+    sentences = [line for line in told.splitlines() if "nothing moves them" in line]
+    assert [line.partition(": ")[0] for line in sentences] == [
+        f"{what} stay in {where}" for what, where in left
+    ]
+
+
 def test_a_bucket_of_another_cloud_brings_its_client_and_drops_the_old_ones() -> None:
     made = deploy({"stores": {"artifacts": BUCKET}})
     moved = {"stores": {"artifacts": "gs://bucket", "artifacts_endpoint": "http://10.0.0.7:9000"}}

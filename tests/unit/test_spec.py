@@ -24,7 +24,7 @@ HOST = "a name, such as mlflow.example.com"
 DID = "is not a key of the spec (did you mean"
 HOSTNAMES = "a list of names, such as [mlflow.example.com]"
 PACKAGES = "a list of packages, such as [boto3]"
-TOP = "target, environment, server, stores, users, protected"
+TOP = "target, environment, server, stores, users, protected, at_login"
 SERVER = (
     "listen, port, hostnames, tls, certificate, key, trusted_proxies, workers, mlflow, "
     "extra_packages"
@@ -69,6 +69,7 @@ BAD: list[tuple[str, str]] = [
     ("users: []", "users is [] and should be a list of names, such as [ada, grace]"),
     ("users: ", "users is empty and should be a list of names, such as [ada, grace]"),
     ("users: [ada, 7]", "users.1 is 7 and should be a name, such as ada"),
+    ("at_login: maybe", "at_login is 'maybe' and should be true or false"),
     ("protected: maybe", "protected is 'maybe' and should be true or false"),
     ("target: azure", "target is 'azure' and should be 'local'"),
     ("environment: 5", "environment is 5 and should be a name, such as 'team-a'"),
@@ -211,6 +212,7 @@ specs = st.fixed_dictionaries(
         ),
         "users": st.lists(user_names, min_size=1, max_size=3),
         "protected": st.booleans(),
+        "at_login": st.booleans(),
     }
 )
 

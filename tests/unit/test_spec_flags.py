@@ -35,6 +35,8 @@ FLAGS = [
     (["--artifacts", "s3://bucket/a"], "stores.artifacts", "s3://bucket/a"),
     (["--artifacts-endpoint", "https://s3.x"], "stores.artifacts_endpoint", "https://s3.x"),
     (["--user", "ada", "--user", "bob"], "users", ["ada", "bob"]),
+    (["--at-login"], "at_login", True),
+    (["--no-at-login"], "at_login", False),
 ]
 VARIABLES = [
     ("TRACKSTACK_PORT", "9000", "server.port", 9000),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trackstack.errors import UsageError
-from trackstack.operations.store_credentials import find
+from trackstack.operations.store_credentials import find, of_same
 from trackstack.spec import Stores
 
 DATABASE = Stores(database="postgresql://mlflow@db/runs")
@@ -30,6 +30,48 @@ def test_the_postgresql_clients_own_file_is_named_not_copied(tmp_path: Path) -> 
 
 def test_what_was_given_once_is_kept(tmp_path: Path) -> None:
     assert find(DATABASE, {}, tmp_path, {"PGPASSWORD": "kept"}) == {"PGPASSWORD": "kept"}
+
+
+KEPT = [
+    # stores, file in the home folder, given before, a variable that names a file
+    (DATABASE, ".pgpass", {"PGPASSWORD": "kept"}, "PGPASSFILE"),
+    (S3, ".aws/credentials", {"AWS_ACCESS_KEY_ID": "kept"}, "AWS_SHARED_CREDENTIALS_FILE"),
+    (
+        GCS,
+        ".config/gcloud/application_default_credentials.json",
+        {"GOOGLE_APPLICATION_CREDENTIALS": "/kept.json"},
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stores", "usual", "kept", "variable"), KEPT)
+def test_what_was_given_before_goes_before_a_file_that_nobody_named(
+    tmp_path: Path, stores: Stores, usual: str, kept: dict[str, str], variable: str
+) -> None:
+    file = tmp_path / usual
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("db:5432:runs:mlflow:filed")
+    assert find(stores, {}, tmp_path, kept) == kept
+    assert find(stores, {variable: str(file)}, tmp_path, kept) == {variable: str(file)}
+
+
+OTHERS = [
+    # the stores of before, those asked now, whose credentials stay
+    (Stores(database="postgresql://a@b/c"), Stores(database="postgresql://a@b/c"), {"PGPASSWORD"}),
+    (Stores(database="postgresql://a@b/c"), Stores(database="postgresql://a@d/c"), set()),
+    (S3, S3, {"AWS_PROFILE"}),
+    (S3, GCS, set()),
+    (S3, Stores(artifacts=S3.artifacts, artifacts_endpoint="https://elsewhere"), set()),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "stay"), OTHERS)
+def test_credentials_of_one_store_are_not_shown_to_another(
+    before: Stores, after: Stores, stay: set[str]
+) -> None:
+    given = {"PGPASSWORD": "x"} if before.database else {"AWS_PROFILE": "team"}
+    assert set(of_same(given, before, after)) == stay
 
 
 def test_keys_in_this_shell_are_taken_with_region_and_session(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ _AUTHORITY_LIFE = timedelta(days=3650)
 _LEAF_LIFE = timedelta(days=90)
 _RENEW_BEFORE = timedelta(days=30)
 _CLOCK_TOLERANCE = timedelta(days=1)
+_AUTHORITY_CLOCK_TOLERANCE = timedelta(days=365)
+"""Far more than a leaf's: a leaf is made again when the clock is set right, an authority, which
+clients hold, is not."""
 _NO_NAME = "address-only.invalid"
 _NO_ADDRESS = ipaddress.IPv4Network("0.0.0.0/32")
 
@@ -50,8 +53,8 @@ def make_authority(name: str, now: datetime) -> Pair:
             key.public_key(),
             issuer=subject,
             issuer_key=key.public_key(),
-            now=now,
-            life=_AUTHORITY_LIFE,
+            begins=now - _AUTHORITY_CLOCK_TOLERANCE,
+            ends=now + _AUTHORITY_LIFE,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
@@ -76,8 +79,9 @@ def make_leaf(authority: Pair, name: str, now: datetime) -> Pair:
             key.public_key(),
             issuer=issuer.subject,
             issuer_key=issuer_key.public_key(),
-            now=now,
-            life=_LEAF_LIFE,
+            # A client whose clock is behind must not take it for one from the future.
+            begins=now - _CLOCK_TOLERANCE,
+            ends=now + _LEAF_LIFE,
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
@@ -96,6 +100,18 @@ def is_whole(authority: Pair) -> bool:
     except Exception:  # whatever is wrong with it, it vouches for nothing
         return False
     return key.public_key() == certificate.public_key()
+
+
+def clock_problem(authority: bytes, now: datetime) -> str | None:
+    """Why an authority vouches for nothing at this time; it stays, for its clients hold it."""
+    certificate = x509.load_pem_x509_certificate(authority)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if begins <= now < ends:
+        return None
+    return (
+        f"by this machine's clock it is {now:%Y-%m-%d}, and its certificate authority holds from "
+        f"{begins:%Y-%m-%d} to {ends:%Y-%m-%d}: one of the two was made with a wrong clock"
+    )
 
 
 def is_good(leaf: Pair, authority: bytes, now: datetime) -> bool:
@@ -118,8 +134,8 @@ def _builder(
     *,
     issuer: x509.Name,
     issuer_key: ec.EllipticCurvePublicKey,
-    now: datetime,
-    life: timedelta,
+    begins: datetime,
+    ends: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -127,9 +143,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        # A client whose clock is behind must not take it for one from the future.
-        .not_valid_before(now - _CLOCK_TOLERANCE)
-        .not_valid_after(now + life)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from trackstack.agent import folders
+from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
 from trackstack.agent.ensure_mlflow import ensure_mlflow
@@ -26,7 +27,7 @@ from trackstack.agent.ensure_users import ensure_users
 from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round, generation
-from trackstack.control.base import ControlStore, audit
+from trackstack.control.base import ControlStore
 from trackstack.desired import (
     Applied,
     Cleanup,
@@ -39,7 +40,8 @@ from trackstack.desired import (
 from trackstack.errors import TrackstackError
 
 _HEARTBEAT_SECONDS = 30.0
-_RETRY_SECONDS = 5.0
+_FIRST_RETRY_SECONDS = 5.0
+_LONGEST_RETRY_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 0.01
 
 _log = logging.getLogger("trackstack.agent")
@@ -64,6 +66,8 @@ class Step:
 STEPS: tuple[Step, ...] = (
     Step("folders", ensure_folders, of_release=False),
     Step("users", ensure_users, of_release=False),
+    # After the users: a password that was taken away waits for no disk.
+    Step("audited", ensure_audited, of_release=False),
     Step("files", ensure_files),
     Step("packages", ensure_packages),
     Step("secrets", ensure_secrets),
@@ -76,13 +80,27 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def run_forever(store: ControlStore, machine: Machine, reporter: Reporter) -> None:
-    """Converge, then wait for a change, an expiry, a retry or the next heartbeat."""
+def run_forever(
+    store: ControlStore,
+    machine: Machine,
+    reporter: Reporter,
+    before_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Converge, then wait for a change, an expiry, a retry or the next heartbeat.
+
+    `before_each` is called before each round.
+    """
     applied = Applied()
+    tried: dict[str, str | None] = {}
+    failures = 0
     while True:
+        before_each()
         this, tags = read_desired(store, machine)
         applied, healthy = converge(this, reporter, applied)
-        store.wait_for_change(tags, _pause(this, healthy))
+        # What fails again and again is tried less and less often, until something else is wanted.
+        failures = 0 if healthy else (failures + 1 if tags == tried else 1)
+        tried = tags
+        store.wait_for_change(tags, _pause(this, failures))
 
 
 def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str, str | None]]:
@@ -95,14 +113,9 @@ def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str
         if stored is None:
             return None
         try:
-            document = kind.from_bytes(stored.data)
+            return kind.from_bytes(stored.data)
         except TrackstackError as error:
             return error
-        try:
-            audit(store, document)
-        except OSError as error:  # a full disk must not keep the desired state from being true
-            _log.error("the audit entry of %s cannot be written: %s", kind.KEY, error)
-        return document
 
     users, release, cleanup = read(Users), read(Release), read(Cleanup)
     return Round(machine, store, datetime.now(UTC), users, release, cleanup), tags
@@ -180,8 +193,10 @@ def _run(step: Step, this: Round) -> StepReport:
     )
 
 
-def _pause(this: Round, healthy: bool) -> float:
-    pause = _HEARTBEAT_SECONDS if healthy else _RETRY_SECONDS
+def _pause(this: Round, failures: int) -> float:
+    pause = _HEARTBEAT_SECONDS
+    if failures:
+        pause = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10))
     if isinstance(this.users, Users):
         now = datetime.now(UTC)
         coming = [(at - now).total_seconds() for at in expiries(this.users) if at > this.now]

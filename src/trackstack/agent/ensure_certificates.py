@@ -1,13 +1,30 @@
-"""TLS without a domain: each name has an authority of its own and a certificate that renews."""
+"""TLS without a domain: each name has an authority of its own and a certificate that renews.
 
+Or with one: what stands in the given files is shown, also after somebody has renewed them.
+"""
+
+import hashlib
+import re
+import ssl
 from pathlib import Path
 
 from trackstack.agent import folders
-from trackstack.agent.certificates import Pair, is_good, is_whole, make_authority, make_leaf
+from trackstack.agent.certificates import (
+    Pair,
+    clock_problem,
+    is_good,
+    is_whole,
+    make_authority,
+    make_leaf,
+)
+from trackstack.agent.machine import StepError
 from trackstack.agent.round import Round
 from trackstack.control.base import ConflictError
 from trackstack.control.directory import write_durably
-from trackstack.desired import AUTHORITIES_KEY
+from trackstack.desired import AUTHORITIES_KEY, Release
+
+_GIVEN = re.compile(r'^\s*ssl_certificate(?:_key)? "(/[^"]+)";', re.MULTILINE)
+"""Where nginx's settings name a file from the root on; the machine's own are relative."""
 
 
 def ensure_certificates(this: Round) -> None:
@@ -24,6 +41,7 @@ def ensure_certificates(this: Round) -> None:
         if this.machine.running("nginx"):
             this.machine.reload("nginx")
         folders.UNSHOWN_CERTIFICATE.unlink()
+    _show_given(this, release)
     _publish(this, b"".join(authorities))
 
 
@@ -36,6 +54,9 @@ def _ensure_name(this: Round, name: str) -> bytes:
         authority = make_authority(name, this.now)
         write_durably(certificate, authority.certificate)
         write_durably(key, authority.key)
+    problem = clock_problem(authority.certificate, this.now)
+    if problem:
+        raise StepError(f"the certificate of {name} is left as it is: {problem}")
     leaf, leaf_key = folder / "leaf.pem", folder / "leaf.key"
     shown = Pair(_content(leaf), _content(leaf_key))
     if not is_good(shown, authority.certificate, this.now):
@@ -44,6 +65,26 @@ def _ensure_name(this: Round, name: str) -> bytes:
         write_durably(leaf_key, renewed.key)
         write_durably(leaf, renewed.certificate)
     return authority.certificate
+
+
+def _show_given(this: Round, release: Release) -> None:
+    """Have nginx read the given files again when they are not those it was told of last."""
+    settings = next(file.content for file in release.files if file.path == "nginx/nginx.conf")
+    given = [Path(name) for name in dict.fromkeys(_GIVEN.findall(settings))]
+    if not given:
+        return
+    now = hashlib.sha256(b"".join(file.read_bytes() for file in given)).hexdigest().encode()
+    if _content(folders.SHOWN_FILES) == now:
+        return
+    certificate, key = given
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        # Somebody may be writing them: nginx goes on with what it has, and the next round looks.
+        raise StepError(f"{certificate} and {key} do not belong together") from error
+    if this.machine.running("nginx"):
+        this.machine.reload("nginx")
+    write_durably(folders.SHOWN_FILES, now)
 
 
 def _content(file: Path) -> bytes:

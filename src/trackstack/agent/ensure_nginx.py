@@ -1,6 +1,5 @@
 """nginx: the release's settings are live; a release whose settings fail leaves the old ones."""
 
-import contextlib
 import shutil
 import urllib.error
 import urllib.request
@@ -39,7 +38,6 @@ def ensure_nginx(this: Round) -> None:
 def _switch(this: Round, release: Release) -> None:
     if _serves(release):
         return
-    _end_orphans()
     old = _workers()
     if this.machine.running("nginx"):
         this.machine.reload("nginx")
@@ -63,18 +61,6 @@ def _workers() -> list[psutil.Process]:
         return psutil.Process(int(folders.NGINX_PID.read_text())).children()
     except (OSError, ValueError, psutil.Error):
         return []
-
-
-def _end_orphans() -> None:
-    """End workers whose master was killed: they hold the port that a new master needs."""
-    here = str(Path.cwd())
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.name() == "nginx" and process.cwd() == here:
-                parent = process.parent()
-                orphan = parent is None or parent.name() != "nginx"
-                if orphan and "worker process" in " ".join(process.cmdline()):
-                    process.kill()
 
 
 def _go_back(this: Round, failed: Release) -> None:

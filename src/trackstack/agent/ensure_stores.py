@@ -3,7 +3,9 @@
 MLflow itself would try a wrong password for minutes, and find a closed bucket at the first upload.
 """
 
+import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from trackstack.agent import folders
@@ -15,8 +17,20 @@ from trackstack.desired import Release
 _TRIES = {
     "postgresql": (
         "the database does not let MLflow in",
-        "import sys, psycopg\n"
-        "psycopg.connect(sys.argv[1].replace('+psycopg', '', 1), connect_timeout=5).close()\n",
+        "import importlib.util, pathlib, sys, psycopg\n"
+        "address = sys.argv[1].replace('+psycopg', '', 1)\n"
+        "with psycopg.connect(address, connect_timeout=5, autocommit=True) as database:\n"
+        "    named = database.execute(\"SELECT to_regclass('alembic_version')\").fetchone()[0]\n"
+        "    stamps = named and database.execute('SELECT version_num FROM alembic_version')\n"
+        "    made = [row[0] for row in stamps or ()]\n"
+        # The laptop tries the driver alone.
+        "mlflow = importlib.util.find_spec('mlflow')\n"
+        "if mlflow:\n"
+        "    steps = pathlib.Path(mlflow.origin).parent / 'store/db_migrations/versions'\n"
+        "    known = ''.join(step.name for step in steps.glob('*.py'))\n"
+        "    newer = [stamp for stamp in made if stamp not in known]\n"
+        "    if newer:\n"
+        "        sys.exit(f'its tables are those of a newer MLflow (schema {newer[0]})')\n",
     ),
     "s3": (
         "the bucket does not let MLflow in",
@@ -47,22 +61,38 @@ def ensure_stores(this: Round) -> None:
     release = this.wanted_release()
     if release is None or mlflow_answers(release):
         return
-    given = settings(release)
+    open_stores(folders.PACKAGES / release.packages_id / "bin" / "python", settings(release))
+
+
+def open_stores(
+    python: Path, given: dict[str, str], inherited: Mapping[str, str] | None = None
+) -> None:
+    """Open the stores that are not in the machine's own folder, and leave them as they are.
+
+    Args:
+        python: one that has the stores' drivers.
+        given: MLflow's environment variables, with the credentials.
+        inherited: other variables; this process's own when None.
+
+    Raises:
+        StepError: one does not open; the problem says which, and why.
+    """
     for address in (given["MLFLOW_BACKEND_STORE_URI"], given["MLFLOW_ARTIFACTS_DESTINATION"]):
         kind = address.partition(":")[0].partition("+")[0]
         if kind in _TRIES:
             problem, program = _TRIES[kind]
-            _try(release, program, address, problem, given)
+            try:
+                run([str(python), "-P", "-c", program, address], problem, given, inherited)
+            except StepError as error:
+                raise StepError(f"{problem}: {_why(error.output)}") from error
 
 
-def _try(release: Release, program: str, address: str, problem: str, given: dict[str, str]) -> None:
-    python = folders.PACKAGES / release.packages_id / "bin" / "python"
-    try:
-        run([str(python), "-P", "-c", program, address], problem, given)
-    except StepError as error:
-        # The last line says what; the trace before it says where in the driver.
-        lines = error.output.strip().splitlines() or [""]
-        raise StepError(f"{problem}: {lines[-1]}") from error
+def _why(output: str) -> str:
+    """What stands after a trace, behind the error's class: one line, or a driver's several."""
+    lines = output.strip().splitlines() or ["no word of why"]
+    named = [n for n, line in enumerate(lines) if re.match(r"([a-z_]+\.)+\w+: ", line)]
+    told = " ".join(" ".join(lines[named[-1] if named else -1 :]).split())
+    return re.sub(r"^([a-z_]+\.)+\w+: ", "", told).rstrip(".?")
 
 
 def settings(release: Release) -> dict[str, str]:

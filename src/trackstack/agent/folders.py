@@ -24,6 +24,8 @@ STORES = DATA / "stores.env"
 TLS = DATA / "tls"
 UNSHOWN_CERTIFICATE = TLS / ".unshown"
 """No name begins so. Is there from before a certificate is renewed until nginx has been told."""
+SHOWN_FILES = TLS / ".shown"
+"""The hash of the certificate and key given as files that nginx was told of last."""
 CLEANED = DATA / "cleaned"
 """Holds the generation of the last clean-up that was carried out."""
 RUN = Path("run")
@@ -35,6 +37,8 @@ MLFLOW_LOG = LOGS / "mlflow.log"
 NGINX_LOG = LOGS / "nginx.jsonl"
 NGINX_ERRORS = LOGS / "nginx-errors.log"
 AGENT_LOG = LOGS / "agent.log"
+LAUNCHER_LOG = LOGS / "launcher.log"
+"""What a supervisor said that did not come up."""
 TEMPORARY = Path("tmp")
 
 ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, TLS, RUN, LOGS, TEMPORARY)

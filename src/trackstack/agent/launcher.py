@@ -9,19 +9,19 @@ import argparse
 import fcntl
 import os
 import sys
+import time
 from pathlib import Path
 
-import psutil
-from supervisor import supervisord
+from supervisor import loggers, supervisord
 from supervisor.options import ServerOptions
 
 from trackstack.agent import folders
 from trackstack.agent.ensure_release import make_folders
+from trackstack.agent.processes import LOCK, MARK, end_strays
 
-_LOCK = folders.RUN / "supervisor.lock"
 _SETTINGS = Path("supervisord.conf")
-_MARK = "TRACKSTACK_MACHINE"
-"""Set to the machine's folder in every process of the machine, so that strays are known."""
+_LOCK_SECONDS = 0.3
+"""Whoever asks for the holder holds the lock himself for an instant."""
 
 _SUPERVISORD = f"""\
 [supervisord]
@@ -79,71 +79,42 @@ def main() -> None:
     os.chdir(asked.folder)
     os.umask(0o077)
     make_folders()
-    lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if not _taken(lock):
         return
     os.truncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     folder = str(Path.cwd())
     end_strays(Path(folder))
     os.environ |= {
-        _MARK: folder,
+        MARK: folder,
         "TRACKSTACK_PYTHON": sys.executable,
         "TRACKSTACK_STORE": asked.store,
         "TRACKSTACK_MACHINE_ID": asked.machine,
         "TMPDIR": str(Path(folder) / folders.TEMPORARY),
     }
-    _SETTINGS.write_text(_SUPERVISORD)
+    if not _SETTINGS.is_file() or _SETTINGS.read_text() != _SUPERVISORD:
+        _SETTINGS.write_text(_SUPERVISORD)  # only when needed: a full disk keeps no start away
+    # A line that cannot be logged, as on a full disk, is lost. Supervisor would print a trace to
+    # its standard error, which is on the same disk, and end by that.
+    loggers.Handler.handleError = lambda _: None
     options = _Options()
     options.realize(["-c", str(_SETTINGS)])
     options.first, options.test = True, False
     supervisord.go(options)
 
 
-def holder(folder: Path) -> int | None:
-    """The pid of the supervisor that runs a machine's folder, or None."""
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        # Empty for the instant between taking the lock and writing the pid.
-        return int(os.pread(lock, 32, 0) or b"0") or None
-    else:
-        return None
-    finally:
-        os.close(lock)
-
-
-def strays(folder: Path) -> list[psutil.Process]:
-    """Processes of a machine that run on although its supervisor is gone."""
-    return [process for process in psutil.process_iter() if _is_of(process, folder)]
-
-
-def end_strays(folder: Path) -> None:
-    """End what a killed supervisor left running; call it only while no supervisor runs."""
-    left = strays(folder)
-    for process in left:
+def _taken(lock: int) -> bool:
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
         try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=10)
-
-
-def _is_of(process: psutil.Process, folder: Path) -> bool:
-    if process.pid == os.getpid():
-        return False
-    try:
-        if process.name() == "nginx":  # writes its title over its environment
-            return process.cwd() == str(folder)
-        return process.environ().get(_MARK) == str(folder)
-    except (psutil.Error, OSError):
-        return False
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -43,13 +43,19 @@ class StepError(Exception):
         self.output = output
 
 
-def run(command: list[str], problem: str, environment: dict[str, str] | None = None) -> str:
+def run(
+    command: list[str],
+    problem: str,
+    environment: dict[str, str] | None = None,
+    inherited: Mapping[str, str] | None = None,
+) -> str:
     """Run a program to its end and return what it printed.
 
     Args:
         command: never with a secret in it.
         problem: the sentence to fail with.
-        environment: what to set beside the agent's own environment.
+        environment: what to set beside what is inherited.
+        inherited: this process's own environment when None.
 
     Raises:
         StepError: it is not there, or ended with another status than 0.
@@ -62,7 +68,7 @@ def run(command: list[str], problem: str, environment: dict[str, str] | None = N
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, **(environment or {})},
+            env={**(os.environ if inherited is None else inherited), **(environment or {})},
             check=False,
         )
     except FileNotFoundError as error:

@@ -19,6 +19,7 @@ from trackstack.cli import (
     users,
     verify,
 )
+from trackstack.cli.console import have_streams
 from trackstack.cli.failures import rendered
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ def _trackstack(
 
 def main() -> None:
     """Run the command line; every way it can end has its exit code."""
+    have_streams()
     with rendered():
         app(prog_name="trackstack")
     sys.exit(0)

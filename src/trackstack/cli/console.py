@@ -1,5 +1,6 @@
 """Prints: results to standard output, progress to standard error, secrets only where told."""
 
+import io
 import json
 import os
 import shlex
@@ -15,9 +16,24 @@ from trackstack.errors import UsageError
 
 if TYPE_CHECKING:
     from trackstack.desired import StepReport
+    from trackstack.operations.receipt import Check
     from trackstack.operations.users import Login
-    from trackstack.operations.verify import Check
     from trackstack.plan import Difference
+
+
+def have_streams() -> None:
+    """Have all three streams, also where the caller closed one or speaks less than UTF-8."""
+    # Python has None for a closed stream, and a file opened later would take its number.
+    for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An address or a name may hold any letter; what prints it may be unable to.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def progress(text: str) -> None:
@@ -76,6 +92,7 @@ class Steps:
 _STEP_WORDS = {
     "folders": "folders",
     "users": "users let in",
+    "audited": "changes noted in the audit folder",
     "files": "files of the release written",
     "packages": "MLflow and its packages installed",
     "secrets": "MLflow's own keys",
@@ -108,13 +125,30 @@ def may_show_passwords(show: bool, file: Path | None) -> None:
     """Refuse, before anything changes, to make passwords that nobody would see.
 
     Raises:
-        UsageError: no terminal, and no flag that says where they go.
+        UsageError: no terminal, and no flag that says where they go; or a file that cannot be
+            written.
     """
     if not (show or file or at_terminal()):
         raise UsageError(
             "There is no terminal to show a new password on.",
             "Say `--password-file FILE` or `--show-passwords`.",
         )
+    may_write_passwords(file)
+
+
+def may_write_passwords(file: Path | None) -> None:
+    """Refuse, before anything changes, a file that the passwords could not be written to."""
+    if file is None:
+        return
+    from trackstack.control.directory import refuse_unwritable
+
+    try:
+        refuse_unwritable(file.absolute())
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot take passwords: {error.strerror}.",
+            "Name another file; nothing was changed.",
+        ) from error
 
 
 def passwords(logins: "Sequence[Login]", show: bool, file: Path | None) -> None:

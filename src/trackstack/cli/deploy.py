@@ -35,6 +35,7 @@ def local(
     from trackstack.cli.choice import for_deploy
     from trackstack.operations.deploy import Watcher, deploy
 
+    console.may_write_passwords(password_file)
     chosen = for_deploy(environment, "local", file)
     watcher = Watcher(
         on_intent=lambda intent: _announce(chosen.name, intent),
@@ -56,7 +57,7 @@ def _announce(name: str, intent: "Intent") -> None:
         console.progress(f"NEW {where}:")
     elif intent.changes:
         console.progress(f"CHANGE of {where}:")
-    for line in console.changes(intent.changes):
+    for line in [*console.changes(intent.changes), *intent.left_behind]:
         console.progress(line)
 
 
@@ -66,6 +67,8 @@ def _tell(done: "Deployed", show_passwords: bool, in_file: bool) -> None:
         console.result(f"Nothing changed. {done.url} is up, and asks for a login.")
     else:
         console.result(f"\nMLflow is at {done.url}")
+    if done.at_login:
+        console.result(done.at_login)
     if done.logins and not in_file and (show_passwords or console.at_terminal()):
         console.result("\nWho is let in, with a password that is shown only now:")
         console.passwords(done.logins, show_passwords, None)
@@ -85,6 +88,7 @@ def _as_document(done: "Deployed", show_passwords: bool) -> dict[str, object]:
         "url": done.url,
         "changes": [each.model_dump() for each in done.changes],
         "started": done.started,
+        "at_login": done.at_login,
         "users": [
             login.model_dump() if show_passwords else {"user": login.user} for login in done.logins
         ],

@@ -1,5 +1,6 @@
 """Renders every failure once: one plain sentence, then what to do next; never a traceback."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -7,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trackstack.errors import TrackstackError
+from trackstack.errors import TrackstackError, printable
 
 _INTERRUPTED = 130
 _FAILED = 1
@@ -33,6 +34,12 @@ def rendered() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _tell(
+                f"The disk is full: {error.filename or 'a file'} could not be written.",
+                "Nothing is half done. Make room and run the same command again.",
+            )
+            sys.exit(_FAILED)
         _tell(
             f"{error.filename or 'This computer'}: {error.strerror or error}.",
             "Nothing is lost; mend that and run the same command again.",
@@ -55,6 +62,5 @@ def _tell_interrupted() -> None:
 
 
 def _tell(sentence: str, hint: str | None) -> None:
-    sys.stderr.write(f"error: {sentence}\n")
-    if hint:
-        sys.stderr.write(f"  {hint}\n")
+    told = f"error: {sentence}\n" + (f"  {hint}\n" if hint else "")
+    sys.stderr.write("\n".join(map(printable, told.split("\n"))))

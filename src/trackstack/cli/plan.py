@@ -38,6 +38,7 @@ def local(
                 "environment": chosen.name,
                 "exists": intent.record is not None,
                 "changes": [each.model_dump() for each in intent.changes],
+                "left_behind": intent.left_behind,
                 "plan": intent.plan.brief(),
             }
         )
@@ -46,6 +47,6 @@ def local(
     else:
         verb = "NEW" if intent.record is None else "CHANGE of"
         console.result(f"{verb} environment {chosen.name!r} on this computer:")
-        console.result("\n".join(console.changes(intent.changes)))
+        console.result("\n".join([*console.changes(intent.changes), *intent.left_behind]))
     if detailed_exitcode and intent.changes:
         raise typer.Exit(PENDING)

@@ -150,6 +150,16 @@ _FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ],
         ("users",),
     ),
+    "at_login": (
+        Annotated[
+            bool | None,
+            typer.Option(
+                "--at-login/--no-at-login",
+                help="Whether it starts by itself when you log in. [no]",
+            ),
+        ],
+        ("at_login",),
+    ),
 }
 """By parameter: what Typer shows and checks, and the key of the spec that it sets."""
 

@@ -23,7 +23,8 @@ def status(environment: EnvironmentOption = None, json: JsonOption = False) -> N
     else:
         for line in _lines(seen):
             console.result(line)
-    if seen.state not in ("running", "removed") or seen.answers is False:
+    well = seen.state in ("running", "removed") and seen.answers is not False and not seen.room
+    if not well:
         raise typer.Exit(NotProvenError.exit_code)
 
 
@@ -34,6 +35,7 @@ def _lines(seen: "Status") -> list[str]:
         "address": seen.url,
         "state": seen.state,
         "answers": answers[seen.answers],
+        "at login": "starts by itself" if seen.at_login else "",
         "users": str(seen.people),
         "stored": console.size(seen.stored_bytes),
         "versions": ", ".join(f"{name} {seen.versions[name]}" for name in sorted(seen.versions)),
@@ -41,6 +43,8 @@ def _lines(seen: "Status") -> list[str]:
         "last report": f"{seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else "",
     }
     lines = [f"{name:<12} {text}" for name, text in told.items() if text]
+    if seen.room:
+        lines.append(seen.room)
     if seen.failed:
         lines += [
             f"step {seen.failed.name!r} fails: {seen.failed.problem}",

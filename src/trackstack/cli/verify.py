@@ -10,7 +10,7 @@ from trackstack.cli.login import login, only_with_url
 from trackstack.cli.options import CaOption, EnvironmentOption, JsonOption, UrlOption, UrlUserOption
 
 if TYPE_CHECKING:
-    from trackstack.operations.verify import Receipt
+    from trackstack.operations.receipt import Receipt
 
 
 def verify(

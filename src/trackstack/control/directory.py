@@ -1,5 +1,6 @@
 """A control store in a folder, for machines that share a file system with the laptop."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,24 +10,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from watchfiles._rust_notify import RustNotify
-
 from trackstack.control.base import ConflictError, Stored
+from trackstack.control.watching import watching
 
 BEGUN = ".new-"
 """How the name of a file begins that is being written; one is left when its writer is killed."""
 
 
 class DirectoryStore:
-    """Keys are paths below a folder; a tag is the hash of the value.
-
-    Watching starts with the first wait and lasts as long as the object, so that a change
-    between two waits is not missed.
-    """
+    """Keys are paths below a folder; a tag is the hash of the value."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._watcher: RustNotify | None = None
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None."""
@@ -47,19 +42,19 @@ class DirectoryStore:
 
     def wait_for_change(self, seen: Mapping[str, str | None], timeout: float) -> bool:
         """Wait for another tag under one of the keys; see ControlStore."""
-        if self._watcher is None:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._watcher = RustNotify([str(self._folder)], False, False, 300, True, True)
         until = time.monotonic() + timeout
-        while not self._differs(seen):
-            left = until - time.monotonic()
-            if left <= 0:
-                return False
-            # Milliseconds: gather for 5 after a first change, look every 5.
-            woken_by = self._watcher.watch(5, 5, max(1, int(left * 1000)), None)
-            if woken_by == "signal":  # it swallows the exception that Control-C raised
-                raise KeyboardInterrupt
-        return True
+        places = {(self._folder / key).parent for key in seen}
+        while True:
+            for place in places:
+                make_folder(place)
+            # A watch before each look: what changes after the look ends the sleep.
+            with watching(places) as sleep:
+                if self._differs(seen):
+                    return True
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                sleep(left)
 
     def _differs(self, seen: Mapping[str, str | None]) -> bool:
         for key, tag in seen.items():
@@ -80,6 +75,20 @@ class DirectoryStore:
             os.close(handle)
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Find out whether a file can be written durably, by writing one beside it.
+
+    Raises:
+        OSError: it cannot; so too when it is there and no plain file, since it would be replaced:
+            /dev/null and a link would be gone afterwards.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    make_folder(path.parent)
+    with tempfile.TemporaryFile(dir=path.parent) as trial:
+        trial.write(bytes(4096))
+
+
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put a whole file in place of another: a reader, or a power cut, sees the old or the new.
 
@@ -94,8 +103,10 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a write that fails does not say of which file
         raise
     flush_folder(path.parent)
 

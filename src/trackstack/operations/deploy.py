@@ -9,12 +9,14 @@ from trackstack import spec
 from trackstack.control.base import change, read
 from trackstack.desired import Applied, Release, StepReport, Users
 from trackstack.environment import Environment, Record
-from trackstack.operations import users, verify
+from trackstack.operations import users
 from trackstack.operations.plan import Intent, intend
+from trackstack.operations.receipt import Check, Receipt
 from trackstack.operations.users import Login
-from trackstack.operations.waiting import wait_until_applied
+from trackstack.operations.verify import verify
+from trackstack.operations.waiting import report_tag, wait_until_applied
 from trackstack.plan import Difference
-from trackstack.release import render_release, same_server
+from trackstack.release import mlflow_settings, render_release, same_server
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Watcher:
 
     on_intent: Callable[[Intent], None] = lambda _: None
     on_steps: Callable[[tuple[StepReport, ...]], None] = lambda _: None
-    on_check: Callable[[verify.Check], None] = lambda _: None
+    on_check: Callable[[Check], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Deployed:
         started: whether its machine had to be started.
         logins: people let in by this deploy, with their new passwords.
         owner: the user whose password this computer keeps.
+        at_login: what to know of its start at login, when that is new.
         receipt: what the check saw.
     """
 
@@ -44,7 +47,8 @@ class Deployed:
     started: bool
     logins: list[Login]
     owner: str | None
-    receipt: verify.Receipt
+    at_login: str | None
+    receipt: Receipt
 
 
 _SILENT = Watcher()
@@ -71,14 +75,22 @@ def deploy(
         intent = intend(environment, target, flags, file)
         before = intent.record
         environment.target.check(intent.plan, before.plan if before else None)
+        _try_stores(environment, intent)
+        if intent.effective.at_login:
+            environment.target.check_at_login()
         watcher.on_intent(intent)
         logins = _write_desired(environment, intent)
-        since = datetime.now(UTC)
+        outdated = report_tag(environment)
         started = not environment.target.running()
         changed = bool(intent.changes) or started or before is None or not before.settled
+        if changed:
+            _note(environment, settled=False)
+        at_login = environment.target.start_at_login(intent.effective.at_login)
         environment.target.start()
-        _wait(environment, since if started else None, watcher if changed else _SILENT)
-        receipt = verify.verify(environment, quick=not changed, on_check=watcher.on_check)
+        _wait(environment, outdated if started else None, watcher if changed else _SILENT)
+        receipt = verify(environment, quick=not changed, on_check=watcher.on_check)
+        if changed:
+            _note(environment, settled=True)
         return Deployed(
             environment=environment.name,
             url=environment.url,
@@ -86,8 +98,19 @@ def deploy(
             started=started,
             logins=logins,
             owner=environment.owner(),
+            at_login=at_login,
             receipt=receipt,
         )
+
+
+def _try_stores(environment: Environment, intent: Intent) -> None:
+    """Open an outer database or bucket that is new, or has new credentials."""
+    used = intent.record.plan.mlflow if intent.record and intent.record.settled else None
+    drivers = intent.drivers
+    if drivers and (used is None or used.stores != intent.plan.mlflow.stores):
+        content = render_release(intent.plan, environment.target.outputs(intent.plan))
+        given = mlflow_settings(content) | intent.store_credentials
+        environment.target.try_stores(given, drivers, intent.plan.packages)
 
 
 def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
@@ -111,10 +134,14 @@ def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
         if release is None or not same_server(release, content):
             what = ", ".join(each.key for each in intent.plan_changes) or "the recorded plan again"
             change(environment.target.store, Release, what, lambda _: content)
-    environment.write_record(
-        record.model_copy(update={"settled": True, "let_in": (*record.let_in, *new)})
-    )
+    environment.write_record(record.model_copy(update={"let_in": (*record.let_in, *new)}))
     return logins
+
+
+def _note(environment: Environment, settled: bool) -> None:
+    record = environment.existing_record()
+    if record.settled != settled:
+        environment.write_record(record.model_copy(update={"settled": settled}))
 
 
 def _same(before: Record, intent: Intent) -> bool:
@@ -122,10 +149,10 @@ def _same(before: Record, intent: Intent) -> bool:
     return before.settled and not before.removed and asked_the_same and not intent.changes
 
 
-def _wait(environment: Environment, since: datetime | None, watcher: Watcher) -> None:
+def _wait(environment: Environment, outdated: str | None, watcher: Watcher) -> None:
     store = environment.target.store
     release, people = read(store, Release)[0], read(store, Users)[0]
     wanted = Applied(
         release=release.generation if release else 0, users=people.generation if people else 0
     )
-    wait_until_applied(environment, wanted, since=since, on_steps=watcher.on_steps)
+    wait_until_applied(environment, wanted, outdated=outdated, on_steps=watcher.on_steps)

@@ -83,6 +83,7 @@ def destroy(environment: Environment, purge: bool = False) -> Path | None:
     """
     check(environment)
     with environment.held("changing", "trackstack destroy"):
+        environment.target.start_at_login(False)
         environment.target.stop()
         if purge:
             environment.forget()

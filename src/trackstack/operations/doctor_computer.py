@@ -29,7 +29,9 @@ def this_computer(first_deploy: bool) -> Iterator[Finding]:
     yield memory_finding(memory.total, memory.available)
     home = environments.home()
     yield disk_finding(home, shutil.disk_usage(computer.existing(home)).free, first_deploy)
-    problem = computer.folder_problem(home, computer.kernel(), computer.mounts())
+    problem = computer.writing_problem(home) or computer.folder_problem(
+        home, computer.kernel(), computer.mounts()
+    )
     yield unless(problem, "home", f"The home folder {home} suits a server.")
     if first_deploy:
         port = spec.defaults("local", "local", "ada", lock.DEFAULT_MLFLOW)["server"]["port"]
@@ -93,6 +95,7 @@ def memory_finding(total: int, available: int) -> Finding:
 def disk_finding(home: Path, free: int, first_deploy: bool) -> Finding:
     """Whether there is room: for the packages of a first deploy, or to go on."""
     problem = computer.room_problem(home, free) if first_deploy else None
+    problem = problem or computer.full_problem(home, free)
     if problem is None and free < _LEAST_FREE_BYTES:
         return bad(
             "disk",

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from trackstack.control.directory import write_durably
+from trackstack.control.directory import refuse_unwritable, write_durably
 from trackstack.credentials import can_match, matches
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
@@ -74,6 +74,7 @@ def write_dotenv(variables: dict[str, str], file: Path) -> None:
     """
     text = "".join(f"{name}={json.dumps(value)}\n" for name, value in variables.items())
     try:
+        refuse_unwritable(file.absolute())
         write_durably(file.absolute(), text.encode())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from error

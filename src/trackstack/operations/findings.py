@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from trackstack.desired import Part
 from trackstack.errors import MissingError, NotProvenError, TrackstackError
 
 Level = Literal["ok", "untried", "warning", "bad"]
@@ -11,7 +10,7 @@ Level = Literal["ok", "untried", "warning", "bad"]
 COMPUTER = "this computer"
 
 
-class Finding(BaseModel):
+class Finding(Part):
     """One thing that was looked at.
 
     Attributes:
@@ -22,8 +21,6 @@ class Finding(BaseModel):
         where: COMPUTER, an environment's name, or a server's address.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     about: str
     level: Level
     sentence: str
@@ -31,14 +28,12 @@ class Finding(BaseModel):
     where: str = COMPUTER
 
 
-class Diagnosis(BaseModel):
+class Diagnosis(Part):
     """All that was found, in the order it was looked at.
 
     Attributes:
         requests: how many a server was asked; None when no server was looked at from outside.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     findings: tuple[Finding, ...]
     requests: int | None = None

@@ -22,8 +22,11 @@ class Intent:
         effective: the spec with every value decided.
         plan: what would exist.
         store_credentials: variables that open an outer database or bucket; secret.
+        drivers: packages that open them.
+        left_behind: a sentence for each store whose content the server would no longer find.
         plan_changes: what differs on the machine; empty for no change.
-        record_changes: what differs only in the record: who is let in, whether it is protected.
+        record_changes: what differs only in the record: who is let in, whether it is protected,
+            whether it starts at login.
     """
 
     record: Record | None
@@ -31,6 +34,8 @@ class Intent:
     effective: spec.Spec
     plan: Plan
     store_credentials: dict[str, str] = field(repr=False)
+    drivers: list[str]
+    left_behind: list[str]
     plan_changes: list[Difference]
     record_changes: list[Difference]
 
@@ -61,7 +66,8 @@ def intend(
             "Give the new one another name with `-e`.",
         )
     recorded = record.asked if record else {}
-    asked = spec.merged(recorded if file is None else spec.load(file), flags)
+    below = recorded if file is None else spec.load(file)
+    asked = spec.merged(spec.without_other_tls(below, flags), flags)
     _fits(asked, environment, target)
     fallback = spec.defaults(target, environment.name, _account(), lock.DEFAULT_MLFLOW)
     decided = record.spec.model_dump() if record else {}
@@ -69,7 +75,8 @@ def intend(
     effective = spec.validate(content, "What was asked")
     _same_stores(record, effective)
     kept = environment.target.store_credentials()
-    credentials = store_credentials.find(effective.stores, os.environ, Path.home(), kept)
+    same = store_credentials.of_same(kept, record.spec.stores, effective.stores) if record else {}
+    credentials = store_credentials.find(effective.stores, os.environ, Path.home(), same)
     given = record.plan.mlflow.secrets if record else 0
     if credentials != kept:
         given += 1
@@ -80,6 +87,8 @@ def intend(
         effective=effective,
         plan=plan,
         store_credentials=credentials,
+        drivers=_drivers(effective.stores),
+        left_behind=_left_behind(record, effective),
         plan_changes=differences(record.plan if record else None, plan),
         record_changes=_record_differences(record, effective),
     )
@@ -88,12 +97,12 @@ def intend(
 def _record_differences(record: Record | None, effective: spec.Spec) -> list[Difference]:
     new = [name for name in effective.users if record is None or name not in record.let_in]
     found = [Difference(key="users", before=None, after=", ".join(new))] if new else []
-    before = record.spec.protected if record else False
-    if effective.protected != before:
-        words = {True: "true", False: "false"}
-        found.append(
-            Difference(key="protected", before=words[before], after=words[effective.protected])
-        )
+    words = {True: "true", False: "false"}
+    for key in ("protected", "at_login"):
+        before = getattr(record.spec, key) if record else False
+        after = getattr(effective, key)
+        if after != before:
+            found.append(Difference(key=key, before=words[before], after=words[after]))
     return found
 
 
@@ -132,6 +141,18 @@ def _same_stores(record: Record | None, effective: spec.Spec) -> None:
                 f"nothing moves them {kinds[bool(wanted)]}: they would be left behind.",
                 "Deploy a new environment with `-e NAME`, and copy what you need into it.",
             )
+
+
+def _left_behind(record: Record | None, effective: spec.Spec) -> list[str]:
+    """Tell what stays in the store of before: nothing moves it to one of the same kind either."""
+    if record is None:
+        return []
+    before, after = record.spec.stores, effective.stores
+    told = "{what} stay in {where}: nothing moves them, and this server will not show them."
+    left = [("The runs", before.database)] if before.database != after.database else []
+    if (before.artifacts, before.artifacts_endpoint) != (after.artifacts, after.artifacts_endpoint):
+        left.append(("The artifacts", before.artifacts))
+    return [told.format(what=what, where=where) for what, where in left if where]
 
 
 def _fits(asked: spec.Asked, environment: Environment, target: str) -> None:

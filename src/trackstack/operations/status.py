@@ -2,17 +2,15 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from trackstack import environment as environments
-from trackstack.desired import StepReport
+from trackstack.desired import Part, StepReport
 from trackstack.environment import Environment
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
 from trackstack.operations.waiting import observed
 
 
-class Status(BaseModel):
+class Status(Part):
     """How an environment is.
 
     Attributes:
@@ -20,10 +18,10 @@ class Status(BaseModel):
             its data kept).
         answers: whether a login reads from it, or None when that was not tried.
         failed: the step that fails, with its output.
+        room: what is wrong with the room it has left to store in, or None.
+        at_login: whether it is started when this person logs in.
         release: the id of the release that serves.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     environment: str
     target: str
@@ -31,6 +29,8 @@ class Status(BaseModel):
     state: str
     answers: bool | None
     failed: StepReport | None
+    room: str | None
+    at_login: bool
     release: str | None
     versions: dict[str, str]
     people: int
@@ -39,10 +39,8 @@ class Status(BaseModel):
     kit: str
 
 
-class Summary(BaseModel):
+class Summary(Part):
     """One line of the list of environments; `problem` when its record cannot be read."""
-
-    model_config = ConfigDict(frozen=True)
 
     environment: str
     target: str | None
@@ -56,6 +54,7 @@ def status(environment: Environment) -> Status:
     record = environment.existing_record()
     running = environment.target.running()
     report = observed(environment) if running else None
+    full = environment.target.room_problem()
     return Status(
         environment=environment.name,
         target=record.plan.target,
@@ -63,6 +62,8 @@ def status(environment: Environment) -> Status:
         state=_state(environment),
         answers=_answers(environment) if running else None,
         failed=report.failed_step() if report else None,
+        room=full.sentence if full else None,
+        at_login=environment.target.starts_at_login(),
         release=report.release_id if report else None,
         versions=report.versions if report else {},
         people=len(users.people(environment)),

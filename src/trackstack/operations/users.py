@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
-from pydantic import BaseModel, ConfigDict
-
 from trackstack import credentials, htpasswd, names
 from trackstack.control.base import change, read
-from trackstack.desired import Applied, Previous, User, Users
+from trackstack.desired import Applied, Part, Previous, User, Users
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.htpasswd import Entry
@@ -20,24 +18,20 @@ _OWN_LIFETIME = timedelta(minutes=15)
 _IMPORTED_LIFETIME = timedelta(days=30)
 
 
-class Login(BaseModel):
+class Login(Part):
     """A name and its password, known only at the moment it is made."""
-
-    model_config = ConfigDict(frozen=True)
 
     user: str
     password: str
 
 
-class ListedUser(BaseModel):
+class ListedUser(Part):
     """One who may enter.
 
     Attributes:
         old_until: how long the password before the last rotation still works, or None.
         last_seen: when nginx last let this user in, as far back as its log goes, or None.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     user: str
     created: datetime
@@ -192,7 +186,7 @@ def last_seen(requests: Iterable[str]) -> dict[str, datetime]:
             entry = json.loads(line)
             if entry["user"]:
                 seen[entry["user"]] = datetime.fromisoformat(entry["time"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # a line cut by a full disk or a rotation
     return seen
 

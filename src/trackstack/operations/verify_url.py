@@ -3,18 +3,16 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trackstack.operations.users import Login
-from trackstack.operations.verify import (
-    LOCATIONS,
+from trackstack.operations.receipt import (
     MissError,
     OnCheck,
     Prover,
     Receipt,
-    foreign_host,
     must_be_known,
     must_hold,
-    refused,
 )
+from trackstack.operations.strangers import LOCATIONS, foreign_host, refused
+from trackstack.operations.users import Login
 from trackstack.operations.visit import READ, is_in_clear, server_address
 from trackstack.tracking import Tracking, http_client
 

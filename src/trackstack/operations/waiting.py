@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from trackstack.control.base import read
 from trackstack.desired import Applied, Observed, StepReport, observed_key
@@ -23,11 +22,17 @@ def observed(environment: Environment) -> Observed | None:
     return read(environment.target.store, Observed, observed_key(machine))[0]
 
 
+def report_tag(environment: Environment) -> str | None:
+    """The tag of the machine's last report, or None when it never spoke."""
+    machine = environment.target.outputs(environment.existing_record().plan).machine
+    return read(environment.target.store, Observed, observed_key(machine))[1]
+
+
 def wait_until_applied(
     environment: Environment,
     wanted: Applied,
     *,
-    since: datetime | None = None,
+    outdated: str | None = None,
     on_steps: OnSteps = lambda _: None,
 ) -> Observed:
     """Wait until every wanted generation holds on the machine.
@@ -35,7 +40,7 @@ def wait_until_applied(
     Args:
         environment: whose machine.
         wanted: generations; 0 for a document that does not matter.
-        since: reports from before this time do not count.
+        outdated: the tag of a report that does not count: of a machine that has ended since.
         on_steps: told what the machine does meanwhile.
 
     Raises:
@@ -48,10 +53,10 @@ def wait_until_applied(
     silent_until = time.monotonic() + _FIRST_WORD_SECONDS
     heard: str | None = None
     # The cause of a failure told before may be mended by now; the agent's next try will say.
-    stale = read(store, Observed, key)[1] if since is None else None
+    stale = read(store, Observed, key)[1] if outdated is None else None
     while True:
         report, tag = read(store, Observed, key)
-        if report is not None and (since is None or report.heartbeat >= since):
+        if report is not None and tag != outdated:
             if tag != heard:
                 # A step may take long without a word: packages over a slow network.
                 heard, silent_until = tag, time.monotonic() + _SILENCE_SECONDS

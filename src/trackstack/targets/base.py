@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal, Protocol
 
 from trackstack.control.base import ControlStore
+from trackstack.errors import TrackstackError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
@@ -36,6 +37,18 @@ class Target(Protocol):
     def keep_store_credentials(self, variables: dict[str, str]) -> None:
         """Keep them where only the server reads them."""
 
+    def try_stores(self, given: dict[str, str], drivers: list[str], packages: str) -> None:
+        """Open the outer stores as the server will, before anything is changed.
+
+        Args:
+            given: MLflow's environment variables, with the credentials; secret.
+            drivers: packages of the lock that open them.
+            packages: the server's lock.
+
+        Raises:
+            TrackstackError: one does not open.
+        """
+
     def start(self) -> None:
         """Have the machine and its agent run; returns once they do."""
 
@@ -44,6 +57,23 @@ class Target(Protocol):
 
     def running(self) -> bool:
         """Whether the machine runs."""
+
+    def check_at_login(self) -> None:
+        """Refuse what cannot be started at login, before anything is changed.
+
+        Raises:
+            UsageError: something of another environment is in the way.
+        """
+
+    def start_at_login(self, wanted: bool) -> str | None:
+        """Have the machine started at login from now on, or no longer.
+
+        Returns:
+            What a person should know, or None when it was so before.
+        """
+
+    def starts_at_login(self) -> bool:
+        """Whether the machine is started at login."""
 
     def leftovers(self) -> list[str]:
         """Processes that run on although the machine does not: name and number of each."""
@@ -64,6 +94,9 @@ class Target(Protocol):
 
     def stored_bytes(self) -> int:
         """How much the server stores: database and artifacts."""
+
+    def room_problem(self) -> TrackstackError | None:
+        """What is wrong with the room left for what the server stores, or None."""
 
     def requests(self) -> Iterator[str]:
         """nginx's log as far back as it goes, the oldest line first."""

@@ -3,6 +3,7 @@
 Each `…_problem` looks at one thing and returns the error to raise, or to tell, or None.
 """
 
+import os
 import re
 import shutil
 import socket
@@ -15,14 +16,16 @@ import psutil
 from trackstack.errors import MissingError
 
 NEEDED_BYTES = 3 * 1024**3
+FULL_BYTES = 100 * 1000**2
+"""Less free than this is as good as full: one artifact takes it."""
 OLDEST_NGINX = "1.19.5"
 """The first with `-e`, which keeps a start from writing to the system's own log."""
 
 MODULES = {
-    "none": ("http_auth_request_module",),
-    "own": ("http_auth_request_module", "http_ssl_module"),
-    "files": ("http_auth_request_module", "http_ssl_module"),
-    "upstream": ("http_auth_request_module", "http_realip_module"),
+    "none": ("http_auth_request_module", "http_sub_module"),
+    "own": ("http_auth_request_module", "http_sub_module", "http_ssl_module"),
+    "files": ("http_auth_request_module", "http_sub_module", "http_ssl_module"),
+    "upstream": ("http_auth_request_module", "http_sub_module", "http_realip_module"),
 }
 """What the server's nginx settings use beyond what nginx has by default, by the plan's TLS."""
 
@@ -135,6 +138,18 @@ def folder_problem(folder: Path, kernel: str, mounts: dict[str, str]) -> Missing
     return None
 
 
+def writing_problem(folder: Path) -> MissingError | None:
+    """Why this account can keep nothing in a folder, which need not be there yet."""
+    there = existing(folder)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return None
+    return MissingError(
+        f"Nothing can be kept in {folder}: "
+        + (f"this account may not write to {there}." if there.is_dir() else f"{there} is a file."),
+        "Set TRACKSTACK_HOME to a folder of this account's own.",
+    )
+
+
 def room_problem(folder: Path, free: int) -> MissingError | None:
     """Too little room for the packages of a first deploy.
 
@@ -148,6 +163,22 @@ def room_problem(folder: Path, free: int) -> MissingError | None:
         f"The disk of {folder} has {free / 1e9:.1f} GB left; "
         f"the server's packages and room to work need {NEEDED_BYTES / 1e9:.1f} GB.",
         "Free some, or set TRACKSTACK_HOME to a folder on a larger disk.",
+    )
+
+
+def full_problem(folder: Path, free: int) -> MissingError | None:
+    """Hardly any room left for what a server stores.
+
+    Args:
+        folder: which disk.
+        free: bytes.
+    """
+    if free >= FULL_BYTES:
+        return None
+    return MissingError(
+        f"The disk of {folder} is full: {free / 1e6:.0f} MB left. What is logged next may be "
+        "refused; what was logged is safe.",
+        "Make room on it: the server then goes on by itself.",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from trackstack.agent import folders, launcher
+from trackstack.agent import folders, processes
 from trackstack.agent.ensure_stores import parse
 from trackstack.control.directory import DirectoryStore, make_folder, write_durably
 from trackstack.errors import TrackstackError, UsageError
@@ -23,7 +23,7 @@ from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
 from trackstack.spec import EVERYWHERE, LOOPBACK
-from trackstack.targets import computer, schema
+from trackstack.targets import at_login, computer, schema, stores
 
 MACHINE = "local"
 
@@ -84,7 +84,7 @@ class Local:
         """Whether the port is taken by this machine itself, or by what a kill left of it."""
         if running is None or running.nginx.port != port:
             return False
-        return self.running() or bool(launcher.strays(self._machine.resolve()))
+        return self.running() or bool(processes.strays(self._machine.resolve()))
 
     def outputs(self, plan: Plan) -> Outputs:
         """Where the plan's server will be."""
@@ -99,7 +99,13 @@ class Local:
         file = self._machine / folders.STORES
         if not file.is_file():
             return {}
-        return parse(file.read_text())
+        try:
+            return parse(file.read_text())
+        except ValueError as error:
+            raise TrackstackError(
+                f"{file}, which keeps the credentials of database and bucket, is damaged.",
+                "Remove it and deploy again with the credentials in this shell.",
+            ) from error
 
     def keep_store_credentials(self, variables: dict[str, str]) -> None:
         """Keep them in the machine's data, for the owner only."""
@@ -107,22 +113,20 @@ class Local:
             lines = (f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
             write_durably(self._machine / folders.STORES, "".join(lines).encode())
 
+    def try_stores(self, given: dict[str, str], drivers: list[str], packages: str) -> None:
+        """Open the outer stores as the server will; see Target."""
+        stores.try_stores(given, drivers, packages, self._environment())
+
     def start(self) -> None:
         """Have the supervisor and its agent run, apart from this terminal."""
         if self.running():
             return
-        log_file = self._machine / folders.LOGS / "launcher.log"
+        log_file = self._machine / folders.LAUNCHER_LOG
         make_folder(log_file.parent)
-        program = [sys.executable, "-P", "-m", "trackstack.agent.launcher"]
         handle = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as log:
             started = subprocess.Popen(
-                [
-                    *program,
-                    str(self._machine),
-                    os.path.relpath(self._control, self._machine),
-                    MACHINE,
-                ],
+                self._launcher(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,7 +147,7 @@ class Local:
 
     def stop(self) -> None:
         """End every process of the machine, also those a killed supervisor left behind."""
-        pid = launcher.holder(self._machine)
+        pid = processes.holder(self._machine)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -153,17 +157,32 @@ class Local:
             if self.running():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        launcher.end_strays(self._machine.resolve())
+        processes.end_strays(self._machine.resolve())
 
     def running(self) -> bool:
         """Whether the supervisor runs."""
-        return launcher.holder(self._machine) is not None
+        return processes.holder(self._machine) is not None
+
+    def check_at_login(self) -> None:
+        """Refuse to take the place of another environment's unit; see Target."""
+        at_login.check(self._starter())
+
+    def start_at_login(self, wanted: bool) -> str | None:
+        """Have it started at login, or no longer; see Target."""
+        if wanted:
+            return at_login.install(self._starter())
+        at_login.remove(self._starter())
+        return None
+
+    def starts_at_login(self) -> bool:
+        """Whether it is started at login."""
+        return at_login.installed(self._starter())
 
     def leftovers(self) -> list[str]:
         """Processes that a killed supervisor left running."""
         if self.running():
             return []
-        strays = launcher.strays(self._machine.resolve())
+        strays = processes.strays(self._machine.resolve())
         return [f"{name} ({pid})" for pid, name in computer.named(strays)]
 
     def schema(self, plan: Plan, packages: str) -> schema.State | None:
@@ -183,10 +202,16 @@ class Local:
         data = self._machine / folders.DATA
         return sum(file.lstat().st_size for file in data.rglob("*") if file.is_file())
 
+    def room_problem(self) -> TrackstackError | None:
+        """A full disk, or None."""
+        free = shutil.disk_usage(computer.existing(self._machine)).free
+        return computer.full_problem(self._machine, free)
+
     def requests(self) -> Iterator[str]:
         """nginx's log as far back as it goes, the oldest line first."""
         newest = self._machine / folders.NGINX_LOG
-        older = newest.parent.glob(f"{newest.name}.*")
+        logs = newest.parent.glob(f"{newest.name}.*")
+        older = [log for log in logs if log.suffix[1:].isdecimal()]
         # Supervisor counts upwards: NAME.2 is older than NAME.1.
         for path in [*sorted(older, key=lambda log: -int(log.suffix[1:])), newest]:
             if path.is_file():
@@ -203,6 +228,17 @@ class Local:
         if not path.is_file():
             raise TrackstackError(f"{service} has not written a log yet.")
         return _lines(path, follow)
+
+    def _launcher(self) -> list[str]:
+        control = os.path.relpath(self._control, self._machine)
+        program = [sys.executable, "-P", "-m", "trackstack.agent.launcher"]
+        return [*program, str(self._machine), control, MACHINE]
+
+    def _starter(self) -> at_login.Starter:
+        of_login = ("HOME", "USER", "LOGNAME")
+        variables = {k: v for k, v in self._environment().items() if k not in of_login}
+        name = self._machine.parent.name
+        return at_login.Starter(name, self._machine, self._launcher(), variables)
 
     def _environment(self) -> dict[str, str]:
         """What the machine's processes get of this shell's environment.

@@ -1,0 +1,134 @@
+"""What is measured, against what, and how far it should reach: the one table of `make bench`."""
+
+import statistics
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the table.
+
+    Attributes:
+        work: what is done, and against what.
+        unit: of the two measured values.
+        most: the ratio ours / theirs should be no more than this.
+        least: or no less than this.
+    """
+
+    work: str
+    unit: str
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def reach(self) -> str:
+        return f"at most {self.most:g}" if self.most is not None else f"at least {self.least:g}"
+
+    def reached_by(self, ratio: float) -> bool:
+        if self.most is not None:
+            return ratio <= self.most
+        return self.least is not None and ratio >= self.least
+
+
+GOALS = {
+    "latency": Goal(
+        "log_metric p50, 1 client with keepalive, against `mlflow server` as it comes",
+        "ms",
+        most=1 / 8,
+    ),
+    "socket": Goal(
+        "the same, against the fastest direct set-up known (a unix socket, no nginx)",
+        "ms",
+        most=1.10,
+    ),
+    "apr1": Goal(
+        "log_metric throughput, 8 clients, against the tutorial with apr1", "1/s", least=1.4
+    ),
+    "bcrypt": Goal("the same, against the tutorial with bcrypt-12", "1/s", least=40),
+    "memory": Goal("memory at idle, against `mlflow server` as it comes", "MB", most=0.25),
+    "upload": Goal("300 MB artifact up, against MLflow direct", "MB/s", least=0.85),
+    "download": Goal("300 MB artifact down, against MLflow direct", "MB/s", least=0.95),
+    "users": Goal("log_metric p50 with 10,000 users, against one", "ms", most=1.1),
+    "rotation": Goal(
+        "rotation: from the write until the new password works and the old does not, against 10 ms",
+        "ms",
+        most=1,
+    ),
+    "bystanders": Goal("bystanders' failed requests during 30 rotations under load", "", most=0),
+    "page": Goal("the UI's first load, against the tutorial", "MB", most=0.35),
+    "again": Goal("requests of the UI's next load, against the tutorial", "", most=0.99),
+    "tls": Goal("log_metric p50 over TLS, against plain HTTP", "ms", most=1.1),
+    "help": Goal("`trackstack --help`, against a bare Typer app", "ms", most=1.5),
+    "unchanged": Goal(
+        "`trackstack deploy local` with nothing to change, against `--help`", "ms", most=4
+    ),
+    "first": Goal(
+        "the first `make up` with warm package caches, against the tutorial's steps", "s", most=0.7
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round's pair: our value and theirs, measured one after the other."""
+
+    goal: str
+    ours: float
+    theirs: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One goal's medians.
+
+    Attributes:
+        ratio: the median of the rounds' own ratios, so that a slow moment hits both sides.
+    """
+
+    goal: str
+    ours: float
+    theirs: float
+    ratio: float
+    rounds: int
+
+    @property
+    def reached(self) -> bool:
+        return GOALS[self.goal].reached_by(self.ratio)
+
+
+def figures(samples: list[Sample]) -> list[Figure]:
+    """The medians of all samples, in the order of the goals."""
+    found = []
+    for goal in GOALS:
+        rounds = [sample for sample in samples if sample.goal == goal]
+        if rounds:
+            found.append(
+                Figure(
+                    goal,
+                    statistics.median(sample.ours for sample in rounds),
+                    statistics.median(sample.theirs for sample in rounds),
+                    statistics.median(_ratio(sample) for sample in rounds),
+                    len(rounds),
+                )
+            )
+    return found
+
+
+def table(found: list[Figure]) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        "| work | ours | theirs | ours / theirs | to reach | |",
+        "|---|---:|---:|---:|---|---|",
+    ]
+    for figure in found:
+        goal = GOALS[figure.goal]
+        unit = f" {goal.unit}" if goal.unit else ""
+        lines.append(
+            f"| {goal.work} | {figure.ours:.3g}{unit} | {figure.theirs:.3g}{unit} "
+            f"| {figure.ratio:.3g} | {goal.reach} | {'yes' if figure.reached else '**no**'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _ratio(sample: Sample) -> float:
+    return sample.ours / sample.theirs if sample.theirs else sample.ours

@@ -1,0 +1,56 @@
+"""log_metric, by one client and by many."""
+
+import http.client
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from bench.client import Client
+
+
+def p50(client: Client, seconds: float) -> float:
+    """The median time of log_metric, in seconds, with one client that keeps its connection."""
+    run = client.new_run()
+    times = []
+    until = time.perf_counter() + seconds
+    step = 0
+    while (began := time.perf_counter()) < until:
+        client.log_metric(run, step)
+        times.append(time.perf_counter() - began)
+        step += 1
+    return statistics.median(times)
+
+
+def throughput(connect: Callable[[], Client], clients: int, seconds: float) -> float:
+    """How many times a second log_metric is done by so many clients at once."""
+    done = [0] * clients
+    failures: list[Exception] = []
+    stop = threading.Event()
+
+    def work(index: int, client: Client, run: str) -> None:
+        try:
+            while not stop.is_set():
+                client.log_metric(run, done[index])
+                done[index] += 1
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            failures.append(error)
+
+    with ExitStack() as stack:
+        ready = [stack.enter_context(connect()) for _ in range(clients)]
+        threads = [
+            threading.Thread(target=work, args=(index, client, client.new_run()))
+            for index, client in enumerate(ready)
+        ]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        stop.wait(seconds)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        took = time.perf_counter() - began
+    if failures:
+        raise failures[0]
+    return sum(done) / took
