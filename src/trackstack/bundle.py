@@ -14,7 +14,20 @@ def templates() -> Path:
     Raises:
         FileNotFoundError: the installation is broken.
     """
+    return _find("templates")
+
+
+def stacks() -> Path:
+    """The folder that holds the Pulumi programs.
+
+    Raises:
+        FileNotFoundError: the installation is broken.
+    """
+    return _find("stacks")
+
+
+def _find(name: str) -> Path:
     for place in _PLACES:
-        if (place / "templates").is_dir():
-            return place / "templates"
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(_PLACES[0] / "templates"))
+        if (place / name).is_dir():
+            return place / name
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(_PLACES[0] / name))

@@ -5,6 +5,7 @@ sentence that says what would be right.
 """
 
 import difflib
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -173,6 +174,18 @@ def requirement(value: str) -> str:
     if canonicalize_name(read.name) == "mlflow":
         raise ValueError(f"{value!r}: MLflow's version is asked for with mlflow, not here")
     return str(read)
+
+
+def fitted(value: str, longest: int) -> str:
+    """A name as clouds take it: cut when too long, '-' never twice in a row.
+
+    What had to be changed ends with a hash of the whole, so that two never become one.
+    """
+    folded = re.sub("-{2,}", "-", value)
+    if folded == value and len(value) <= longest:
+        return value
+    mark = hashlib.sha256(value.encode()).hexdigest()[:8]
+    return f"{folded[: longest - 9].rstrip('-')}-{mark}"
 
 
 def nearest(value: str, known: Iterable[str]) -> str | None:

@@ -16,9 +16,9 @@ FOLDER = Path(__file__).parent / "golden"
 _WRITE = os.environ.get("TRACKSTACK_GOLDEN") == "write"
 
 
-def compare(name: str, files: Mapping[str, str]) -> None:
+def compare(name: str, files: Mapping[str, str], within: Path = FOLDER) -> None:
     """Fail unless golden/NAME holds exactly these files."""
-    folder = FOLDER / name
+    folder = within / name
     if _WRITE:
         shutil.rmtree(folder, ignore_errors=True)
         for path, text in files.items():

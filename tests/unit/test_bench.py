@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from bench.figures import GOALS, Figure, Sample, figures, table
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trackstack import errors
+from trackstack import errors, tracking
 from trackstack.cli.failures import rendered
+from trackstack.targets import engine_failures
 
 PATIENTLY = """
 import os, signal, sys
@@ -30,6 +31,7 @@ def all_errors(base: type[errors.TrackstackError]) -> list[type[errors.Trackstac
     return [base, *(found for each in base.__subclasses__() for found in all_errors(each))]
 
 
+KINDS = all_errors(errors.TrackstackError)
 CODES = {
     "TrackstackError": 1,
     "UsageError": 2,
@@ -37,10 +39,17 @@ CODES = {
     "TrackingError": 3,
     "MissingError": 4,
     "BusyError": 5,
+    "HeldError": 5,
+    "ResourceError": 1,
+    "CancelledError": 130,
 }
 
 
-@pytest.mark.parametrize("kind", all_errors(errors.TrackstackError), ids=lambda kind: kind.__name__)
+def test_every_room_that_has_errors_of_its_own_was_looked_at() -> None:
+    assert {tracking.TrackingError, engine_failures.HeldError} <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_error_ends_with_its_exit_code_its_sentence_and_its_hint(
     kind: type[errors.TrackstackError], capsys: pytest.CaptureFixture[str]
 ) -> None:

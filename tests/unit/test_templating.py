@@ -74,6 +74,7 @@ def test_every_template_of_the_kit_is_rendered_somewhere() -> None:
     there = {
         file.relative_to(bundle.templates()).as_posix() for file in bundle.templates().rglob("*.j2")
     }
-    source = "".join(file.read_text() for file in Path(bundle.__file__).parent.rglob("*.py"))
+    rooms = (Path(bundle.__file__).parent, bundle.stacks())
+    source = "".join(file.read_text() for room in rooms for file in room.rglob("*.py"))
     unused = {name for name in there if f'"{name}"' not in source}
     assert unused == set()

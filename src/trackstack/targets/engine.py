@@ -1,0 +1,261 @@
+"""The engine room: runs the Pulumi programs in this process, on the real engine.
+
+Nothing else imports pulumi.automation, and nothing here prints: progress goes to the caller as
+events, failures as the kit's own errors.
+"""
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pulumi import automation as auto
+from pulumi.automation.errors import CommandError
+from pydantic import SecretStr
+from semver import VersionInfo
+
+from trackstack import bundle
+from trackstack.cloud_plan import KIT, Aws, Part
+from trackstack.targets import engine_failures
+from trackstack.targets.engine_events import Listener, Result, Tell
+
+OLDEST = "3.250.0"
+"""The engine that the tests run on."""
+
+_R = TypeVar("_R")
+
+
+class Room(Part):
+    """Where the engine works for one environment.
+
+    Attributes:
+        stack: the stack's name.
+        state: the address of the backend, such as 's3://bucket' or 'file:///folder'.
+        home: a folder for the engine's own files; it may be emptied at any time.
+        key: what opens the secrets in the state.
+        program: the pulumi program, or None for the one on PATH.
+        variables: more for the engine's environment, such as credentials.
+    """
+
+    stack: str
+    state: str
+    home: Path
+    key: SecretStr
+    program: Path | None = None
+    variables: Mapping[str, str] = {}
+
+
+class Unfinished(Part):
+    """A resource that was being worked on when a run was killed.
+
+    Attributes:
+        what: 'creating', 'updating', 'deleting' and the like, as the engine calls it.
+        inputs: as they were sent; secrets are marked and not readable.
+    """
+
+    urn: str
+    resource: str
+    type: str
+    what: str
+    inputs: Mapping[str, Any]
+
+
+Find = Callable[[Unfinished], str | None]
+
+
+def preview(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -> Result:
+    """What making the plan true would change; with `refresh`, after a look at the cloud."""
+    heard = Listener(tell, planning=True)
+    _told(lambda: open_stack(room, plan).preview(on_event=heard, refresh=refresh or None), heard)
+    return Result(events=heard.events)
+
+
+def up(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -> Result:
+    """Make the plan true; with `refresh`, what somebody changed or removed by hand is healed.
+
+    Raises:
+        ResourceError: the cloud refused something; what was made is recorded.
+        HeldError: another run is at work.
+        CancelledError: Ctrl-C; what was begun was finished and is recorded.
+    """
+    heard = Listener(tell)
+    done = _told(
+        lambda: open_stack(room, plan).up(
+            on_event=heard, show_secrets=False, refresh=refresh or None
+        ),
+        heard,
+    )
+    return Result(events=heard.events, outputs=_plain(done.outputs))
+
+
+def refresh(room: Room, tell: Tell | None = None) -> Result:
+    """Record what is in the cloud now; what is gone there is told as 'remove'."""
+    heard = Listener(tell)
+    _told(lambda: open_stack(room).refresh(on_event=heard, show_secrets=False), heard)
+    return Result(events=heard.events)
+
+
+def destroy(room: Room, tell: Tell | None = None) -> Result:
+    """Remove all but what is protected; that stays, in the cloud and on record."""
+    heard = Listener(tell)
+    _told(
+        lambda: open_stack(room).destroy(
+            on_event=heard, show_secrets=False, exclude_protected=True
+        ),
+        heard,
+    )
+    return Result(events=heard.events)
+
+
+def outputs(room: Room) -> dict[str, Any]:
+    """What the program exported at the last run, without secrets."""
+    return _plain(_told(lambda: open_stack(room).outputs()))
+
+
+def unlock(room: Room) -> None:
+    """Free the lock of a run that is gone."""
+    _told(lambda: open_stack(room).cancel())
+
+
+def unfinished(room: Room) -> list[Unfinished]:
+    """What a killed run left in the middle."""
+    return _unfinished(_told(lambda: open_stack(room).export_stack()).deployment or {})
+
+
+def _unfinished(state: Mapping[str, Any]) -> list[Unfinished]:
+    return [
+        Unfinished(
+            urn=operation["resource"]["urn"],
+            resource=operation["resource"]["urn"].split("::")[-1],
+            type=operation["resource"]["type"],
+            what=operation["type"],
+            inputs=operation["resource"].get("inputs", {}),
+        )
+        for operation in state.get("pending_operations") or []
+    ]
+
+
+def mend(room: Room, find: Find, tell: Tell | None = None) -> Result:
+    """Bring the record in line with the cloud after a killed run, so that nothing comes twice.
+
+    Args:
+        room: whose lock is free.
+        find: the id of a resource that was being made, or None when the cloud has none.
+        tell: what is called with each event.
+    """
+    stack = _told(lambda: open_stack(room))
+    whole = _told(stack.export_stack)
+    state = dict(whole.deployment or {})
+    ids = {left.urn: find(left) for left in _unfinished(state) if left.what == "creating"}
+    lost = state.pop("pending_operations", None) or []
+    # Without outputs: the engine then reads them from the cloud as if it were imported.
+    found = [
+        {**operation["resource"], "id": ids[operation["resource"]["urn"]]}
+        for operation in lost
+        if ids.get(operation["resource"]["urn"])
+    ]
+    state["resources"] = [*(state.get("resources") or []), *found]
+    mended = auto.Deployment(version=whole.version, deployment=state)
+    _told(lambda: stack.import_stack(mended))
+    return refresh(room, tell)
+
+
+def open_stack(room: Room, plan: Aws | None = None) -> auto.Stack:
+    """The environment's stack; made when there is none."""
+    work = room.home / "work" / room.stack
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    workspace = auto.LocalWorkspace(
+        work_dir=str(work),
+        pulumi_home=str(room.home / "engine"),
+        program=program_of(plan),
+        pulumi_command=_Command(room.program),
+        env_vars={
+            **room.variables,
+            "PULUMI_CONFIG_PASSPHRASE": room.key.get_secret_value(),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        },
+        project_settings=auto.ProjectSettings(
+            name=KIT, runtime="python", backend=auto.ProjectBackend(_backend(room.state))
+        ),
+    )
+    return auto.Stack.create_or_select(room.stack, workspace)
+
+
+def _backend(state: str) -> str:
+    """A folder without the engine's side files, which a kill leaves empty and the state unread."""
+    return f"{state}?metadata=skip" if state.startswith("file://") and "?" not in state else state
+
+
+class _Command(auto.PulumiCommand):
+    """The pulumi program at a path of the caller's; the SDK wants a folder with bin/ in it."""
+
+    def __init__(self, program: Path | None) -> None:
+        self.command = str(program or "pulumi")
+        self.version = _version(self.command)
+
+
+@cache
+def _version(program: str) -> VersionInfo:
+    """The version of a pulumi program, when it is one that will do."""
+    try:
+        said = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise engine_failures.missing() from error
+    found = said.stdout.strip().removeprefix("v")
+    try:
+        version = VersionInfo.parse(found)
+    except ValueError as error:
+        raise engine_failures.too_old(found or "unknown", OLDEST) from error
+    if version < VersionInfo.parse(OLDEST):
+        raise engine_failures.too_old(found, OLDEST)
+    return version
+
+
+def program_of(plan: Aws | None) -> Callable[[], None]:
+    """The program in stacks/, or nothing at all where only the record is worked on."""
+    if plan is None:
+        return lambda: None
+    if "stacks" not in sys.modules:
+        folder = bundle.stacks()
+        spec = importlib.util.spec_from_file_location(
+            "stacks", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if spec is None or spec.loader is None:
+            raise FileNotFoundError(folder)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["stacks"] = module
+        spec.loader.exec_module(module)
+    declare: Callable[[Aws], None] = importlib.import_module(f"stacks.{plan.cloud}").declare
+    return lambda: declare(plan)
+
+
+def _plain(values: Mapping[str, auto.OutputValue]) -> dict[str, Any]:
+    return {name: output.value for name, output in values.items() if not output.secret}
+
+
+def _told(action: Callable[[], _R], heard: Listener | None = None) -> _R:
+    """Do something with the engine; what goes wrong is raised as the kit's own error.
+
+    In a thread, so that Ctrl-C leaves this process alive until the engine, which got it too, has
+    finished what it was doing: the program that it asks for each resource runs here.
+    """
+    stopped = False
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(action)
+        while True:
+            try:
+                result = future.result()
+            except KeyboardInterrupt:
+                stopped = True
+            except CommandError as error:
+                failed = heard.failed if heard else []
+                raise engine_failures.translated(str(error), failed, stopped) from error
+            else:
+                if stopped:
+                    raise engine_failures.translated("update canceled", [], stopped)
+                return result

@@ -1,0 +1,1 @@
+"""The Pulumi programs: they declare what a plan says, and decide nothing."""

@@ -1,0 +1,76 @@
+"""The plan for a cloud: names that fit, and values that cannot be."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from engine.rooms import DATABASE, USER_DATA, a_plan
+from trackstack import names
+from trackstack.cloud_plan import Aws, as_config, bucket_name
+
+ENVIRONMENTS = st.from_regex(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?", fullmatch=True)
+NETWORK = {"vpc": "vpc-0", "subnet": "subnet-0", "cidr": "10.0.0.0/16"}
+
+
+@given(ENVIRONMENTS, ENVIRONMENTS)
+def test_two_environments_never_share_a_bucket_and_each_name_fits(one: str, other: str) -> None:
+    first, second = (
+        bucket_name(name, "123456789012", "ap-southeast-1", "artifacts") for name in (one, other)
+    )
+    assert (first == second) is (one == other)
+    assert len(first) <= 63
+    assert "--" not in first
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "fitting"),
+    [
+        ("team", 10, "team"),
+        ("team--a", 20, "team-a-7d96c9f8"),
+        ("a-very-long-name", 14, "a-ver-"),
+    ],
+)
+def test_a_name_is_changed_only_when_it_does_not_fit(name: str, longest: int, fitting: str) -> None:
+    assert names.fitted(name, longest).startswith(fitting)
+    assert len(names.fitted(name, longest)) <= longest
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"zones": ("us-east-1a",)}, "is not in region"),
+        ({"zones": ("eu-central-1a",), "database": DATABASE}, "two of them"),
+        ({"given": {"network": NETWORK}, "database": DATABASE}, "two given subnets"),
+        ({"allow": ()}, "at least 1 item"),
+        ({"allow": ("10.0.0.1/8",)}, "has host bits set"),
+        ({"tags": {"Name": "mine"}}, "is the kit's own"),
+        ({"given": {"artifact_bucket": "another"}}, "another than the given one"),
+        ({"account": "1234"}, "should match pattern"),
+        ({"nonsense": 1}, "not permitted"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_true_is_refused(changes: dict[str, Any], because: str) -> None:
+    with pytest.raises(ValidationError, match=because):
+        a_plan(**changes)
+
+
+def test_the_user_data_is_shown_only_where_it_is_asked_for() -> None:
+    plan = a_plan()
+    assert USER_DATA not in repr(plan) + plan.model_dump_json()
+    assert Aws.model_validate(as_config(plan)) == plan
+
+
+def test_a_removal_names_the_last_snapshot_and_a_purge_makes_none() -> None:
+    at = datetime(2026, 11, 21, 3, 0, 1, tzinfo=UTC)
+    plan = a_plan(database=DATABASE)
+    kept, purged = plan.for_removal(at), plan.for_removal(at, purge=True)
+    assert kept.database
+    assert purged.database
+    assert kept.database.final_snapshot == "trackstack-team-final-20261121-030001"
+    assert (kept.protect, purged.protect) == (True, False)
+    assert purged.database.final_snapshot is None
+    assert not kept.database.deletion_protection
