@@ -1,6 +1,7 @@
 """An environment: its record, its first user's credentials, its target, its place at home."""
 
 import fcntl
+import importlib
 import json
 import os
 import shutil
@@ -18,15 +19,18 @@ from trackstack import __version__, names
 from trackstack.control.directory import make_folder, write_durably
 from trackstack.desired import AUTHORITIES_KEY, Part
 from trackstack.errors import BusyError, TrackstackError, UsageError
+from trackstack.outputs import Outputs
+from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.spec import Spec
 from trackstack.targets.base import Target
-from trackstack.targets.local import Local
+from trackstack.targets.local import RECORD, Local
 from trackstack.tracking import Tracking
 
 FORMAT = 1
 
 _LOCK = ".lock"
+_PLACE = "place.json"
 
 
 class Record(Part):
@@ -37,6 +41,8 @@ class Record(Part):
         asked: what was asked for in so many words, by flags or in a spec file.
         spec: the effective spec: every value decided.
         plan: what the release in the control store was rendered from.
+        outputs: what a cloud said when it was made; None before, and on this computer.
+        temporary: networks that may connect until a time, beside those of the spec.
         let_in: users whom deploys let in; one of them removed since then stays out.
         settled: whether all of it was made true and verified; False while a deploy is under
             way, and after one that was killed or failed.
@@ -48,6 +54,8 @@ class Record(Part):
     asked: dict[str, Any]
     spec: Spec
     plan: Plan
+    outputs: Outputs | None = None
+    temporary: dict[str, AwareDatetime] = {}
     created: AwareDatetime
     let_in: tuple[str, ...] = ()
     settled: bool = False
@@ -60,18 +68,20 @@ class Environment:
     Attributes:
         name: of the environment.
         folder: everything this computer keeps of it.
+        place: the account of a cloud that it is in; None on this computer.
         target: where it runs.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: Place | None = None) -> None:
         self.name = name
         self.folder = environments_folder() / name
-        self.target: Target = Local(self.folder, home() / "cache")
+        self.place = place or self._kept_place()
+        self.target = self._target()
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything of it."""
-        return self._record_file.is_file()
+        """Whether this computer knows of it."""
+        return (self.folder / RECORD).is_file() or self._place_file.is_file()
 
     def record(self) -> Record | None:
         """The record, or None before the first deploy.
@@ -79,11 +89,12 @@ class Environment:
         Raises:
             TrackstackError: it is damaged, or a newer kit wrote it.
         """
-        try:
-            content = json.loads(self._record_file.read_bytes())
-            kit = Version(content["kit"])
-        except FileNotFoundError:
+        kept = self.target.read_record()
+        if kept is None:
             return None
+        try:
+            content = json.loads(kept)
+            kit = Version(content["kit"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged() from error
         if kit > Version(__version__):
@@ -111,12 +122,25 @@ class Environment:
     def write_record(self, record: Record) -> None:
         """Keep a record."""
         current = record.model_copy(update={"kit": __version__})
-        write_durably(self._record_file, current.model_dump_json(indent=1).encode() + b"\n")
+        if self.place is not None:
+            self.keep_place(self.place)
+        self.target.write_record(current.model_dump_json(indent=1).encode() + b"\n")
+
+    def keep_place(self, place: Place) -> None:
+        """Keep on this computer where the environment is, so that commands find it."""
+        if self._kept_place() != place:
+            write_durably(self._place_file, place.model_dump_json(indent=1).encode() + b"\n")
+
+    @property
+    def outputs(self) -> Outputs:
+        """Where the server is, and under which name its machine reports."""
+        record = self.existing_record()
+        return record.outputs or self.target.outputs(record.plan)
 
     @property
     def url(self) -> str:
         """Where the server is."""
-        return self.target.outputs(self.existing_record().plan).url
+        return self.outputs.url
 
     def authorities(self) -> Path | None:
         """A file with what clients have to trust, for a server with certificates of its own."""
@@ -195,9 +219,9 @@ class Environment:
         for entry in list(self.folder.iterdir()):
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry != self._record_file and entry.suffix != _LOCK:
+            elif entry.name != RECORD and entry.suffix != _LOCK:
                 entry.unlink()
-        self._record_file.unlink(missing_ok=True)
+        (self.folder / RECORD).unlink(missing_ok=True)
         if not all_names():
             # Packages kept for the next environment: there is none.
             shutil.rmtree(home() / "cache", ignore_errors=True)
@@ -225,8 +249,27 @@ class Environment:
             os.close(handle)
 
     @property
-    def _record_file(self) -> Path:
-        return self.folder / "record.json"
+    def _place_file(self) -> Path:
+        return self.folder / _PLACE
+
+    def _kept_place(self) -> Place | None:
+        try:
+            return Place.model_validate_json(self._place_file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValidationError as error:
+            raise TrackstackError(
+                f"{self._place_file}, which says where environment {self.name!r} is, is damaged.",
+                f"Remove it, then `trackstack attach {self.name}`.",
+            ) from error
+
+    def _target(self) -> Target:
+        if self.place is None:
+            return Local(self.folder, home() / "cache")
+        # By name, because the clouds' tools take a second to import.
+        cloud = importlib.import_module("trackstack.targets.cloud")
+        made: Target = cloud.Cloud(self.name, self.place, home() / "engine")
+        return made
 
     @property
     def _credentials_file(self) -> Path:
@@ -245,8 +288,12 @@ class Environment:
 
     def _damaged(self) -> TrackstackError:
         return TrackstackError(
-            f"The record {self._record_file} is damaged.",
-            "Put back a copy of it, or remove the environment by hand.",
+            f"The record {self.folder / RECORD} is damaged."
+            if self.place is None
+            else f"The record of environment {self.name!r} in {self.place.told} is damaged.",
+            "Put back a copy of it, or remove the environment by hand."
+            if self.place is None
+            else "Its bucket keeps earlier versions of it: put one back.",
         )
 
 
@@ -279,7 +326,11 @@ def all_names() -> list[str]:
     folder = environments_folder()
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / "record.json").is_file())
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if any((entry / name).is_file() for name in (RECORD, _PLACE))
+    )
 
 
 def find(name: str | None) -> Environment:

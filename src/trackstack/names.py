@@ -108,6 +108,20 @@ def network(value: str) -> str:
     return str(read)
 
 
+def client_network(value: str) -> str:
+    """Who may connect: an IPv4 or IPv6 network, or one address."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        near = ""
+        if "has host bits set" in str(error):
+            near = f", such as '{ipaddress.ip_network(value, strict=False)}'"
+        raise ValueError(
+            f"{value!r} is not a network: write an address or a network as in "
+            f"'198.51.100.7/32'{near}"
+        ) from None
+
+
 def pem_file(value: str) -> str:
     """The path of a certificate or key, as nginx can be told it."""
     if value.startswith("/") and not re.search(r'["$\\\x00-\x1f\x7f]', value):

@@ -3,8 +3,17 @@
 from typing import Any, Literal
 
 from trackstack import lock
+from trackstack.cloud_plan import Aws, Database, bucket_name
 from trackstack.desired import Part
-from trackstack.spec import EVERYWHERE, LOOPBACK, Server, Spec
+from trackstack.outputs import Outputs
+from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, CloudSpec, LocalSpec, Server, Spec
+
+Cloud = Aws
+HTTPS = 443
+
+_SQLITE = "sqlite:///data/mlflow.db"
+_UNKNOWN_HOST = "not-made-yet"
+"""Stands for a database's host until the cloud has given it one."""
 
 
 class Nginx(Part):
@@ -61,18 +70,22 @@ class Plan(Part):
 
     Attributes:
         packages: the server's package lock, a requirements file with hashes.
+        cloud: what will exist in a cloud; None on this computer.
     """
 
-    target: Literal["local"]
+    target: Literal["local", "aws", "gcp"]
     environment: str
     nginx: Nginx
     mlflow: Mlflow
     packages: str
+    cloud: Cloud | None = None
 
     def brief(self) -> dict[str, Any]:
         """The plan for a reader: the lock's packages are counted, not listed."""
-        content = self.model_dump(mode="json")
+        content = _dumped(self)
         content["packages"] = len(lock.versions(self.packages))
+        if self.cloud:
+            content["cloud"]["user_data"] = f"{len(self.cloud.user_data.encode())} bytes"
         return content
 
 
@@ -84,8 +97,17 @@ class Difference(Part):
     after: str
 
 
-def make_plan(spec: Spec, packages: str, secrets: int = 0) -> Plan:
-    """Turn a spec, a package lock and the count of given credentials into the plan."""
+def make_plan(spec: Spec, packages: str, secrets: int = 0, user_data: str = "") -> Plan:
+    """Turn a spec into the plan.
+
+    Args:
+        spec: with every value decided.
+        packages: the server's package lock.
+        secrets: how often credentials of outer stores were given.
+        user_data: what a cloud's machine is started with.
+    """
+    if not isinstance(spec, LocalSpec):
+        return _cloud_plan(spec, packages, user_data)
     return Plan(
         target=spec.target,
         environment=spec.environment,
@@ -94,7 +116,7 @@ def make_plan(spec: Spec, packages: str, secrets: int = 0) -> Plan:
             version=spec.server.mlflow,
             workers=spec.server.workers,
             # The driver by name: SQLAlchemy 2.0 and 2.1 differ in which they take unasked.
-            database=(spec.stores.database or "sqlite:///data/mlflow.db").replace(
+            database=(spec.stores.database or _SQLITE).replace(
                 "postgresql:", "postgresql+psycopg:", 1
             ),
             artifacts=spec.stores.artifacts or "data/artifacts",
@@ -103,6 +125,91 @@ def make_plan(spec: Spec, packages: str, secrets: int = 0) -> Plan:
         ),
         packages=packages,
     )
+
+
+def _cloud_plan(spec: CloudSpec, packages: str, user_data: str) -> Plan:
+    cloud = _aws(spec, user_data) if isinstance(spec, AwsSpec) else None
+    assert cloud is not None
+    # The machine's own role of the database, with a password that only the machine knows.
+    database = f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?sslmode=require"
+    return Plan(
+        target=cloud.cloud,
+        environment=spec.environment,
+        nginx=_settled(
+            Nginx(
+                address=EVERYWHERE,
+                port=HTTPS,
+                names=tuple(spec.server.hostnames),
+                hosts=(),
+                tls="own",
+            )
+        ),
+        mlflow=Mlflow(
+            version=spec.server.mlflow,
+            workers=spec.server.workers,
+            database=database if cloud.database else _SQLITE,
+            artifacts=f"{'s3' if cloud.cloud == 'aws' else 'gs'}://{cloud.artifact_bucket}",
+            secrets=1 if cloud.database else 0,
+        ),
+        packages=packages,
+        cloud=cloud,
+    )
+
+
+def _aws(spec: AwsSpec, user_data: str) -> Aws:
+    def bucket(part: str) -> str:
+        return bucket_name(spec.environment, spec.account, spec.region, part)
+
+    database = spec.database
+    return Aws(
+        environment=spec.environment,
+        account=spec.account,
+        region=spec.region,
+        zones=tuple(spec.zones),
+        cidr=spec.cidr,
+        image=spec.machine.image,
+        machine_type=spec.machine.type,
+        root_gigabytes=spec.machine.root_gigabytes,
+        data_gigabytes=spec.machine.data_gigabytes,
+        allow=tuple(spec.allow),
+        database=Database(
+            version=database.version,
+            machine_class=database.size,
+            gigabytes=database.gigabytes,
+            multi_az=database.high_availability,
+            final_snapshot=None,
+        )
+        if database.kind == "postgres"
+        else None,
+        control_bucket=bucket("control"),
+        artifact_bucket=spec.given.artifact_bucket or bucket("artifacts"),
+        old_versions_days=spec.backups.old_versions_days,
+        snapshot_days=spec.backups.snapshot_days,
+        snapshot_time=spec.backups.snapshot_time,
+        given=spec.given,
+        user_data=user_data,
+        tags=spec.tags,
+    )
+
+
+def with_outputs(plan: Plan, outputs: Outputs) -> Plan:
+    """The plan with what only the cloud could say: its address, and where its database is."""
+    if plan.cloud is None or outputs.address is None:
+        return plan
+    names = (*plan.nginx.names, outputs.address)
+    database = plan.mlflow.database.replace(_UNKNOWN_HOST, outputs.database_host or _UNKNOWN_HOST)
+    return plan.model_copy(
+        update={
+            "nginx": _settled(plan.nginx.model_copy(update={"names": names})),
+            "mlflow": plan.mlflow.model_copy(update={"database": database}),
+        }
+    )
+
+
+def _settled(nginx: Nginx) -> Nginx:
+    """With the Hosts that go with the names, on a port that clients leave out."""
+    hosts = tuple(f"{name}:{nginx.port}" for name in (*nginx.names, LOOPBACK, "localhost"))
+    return nginx.model_copy(update={"hosts": hosts})
 
 
 def _nginx(server: Server) -> Nginx:
@@ -126,14 +233,16 @@ def _nginx(server: Server) -> Nginx:
 
 def differences(before: Plan | None, after: Plan) -> list[Difference]:
     """What the later plan would make or change, in the order of the plan's keys."""
-    old = _flat(before.model_dump(mode="json")) if before else {}
-    new = _flat(after.model_dump(mode="json"))
+    old = _flat(_dumped(before)) if before else {}
+    new = _flat(_dumped(after))
     found = []
     for key in dict.fromkeys((*new, *old)):
         value = new.get(key, "nothing")
         if old.get(key) != new.get(key):
             if key == "packages":
                 found += _package_differences(old.get(key), value)
+            elif key == "cloud.user_data":
+                found += _user_data_difference(old.get(key), value)
             else:
                 found.append(Difference(key=key, before=old.get(key), after=value))
     return found
@@ -151,6 +260,20 @@ def _package_differences(before: str | None, after: str) -> list[Difference]:
         )
         for name in changed
     ] or [Difference(key="packages", before="the recorded lock", after="another lock")]
+
+
+def _user_data_difference(before: str | None, after: str) -> list[Difference]:
+    if before is None:
+        return []
+    told = f"another one ({len(after.encode()):,} bytes)"
+    return [Difference(key="cloud.user_data", before="the recorded one", after=told)]
+
+
+def _dumped(plan: Plan) -> dict[str, Any]:
+    content = plan.model_dump(mode="json")
+    if plan.cloud is None:
+        del content["cloud"]
+    return content
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -33,7 +33,7 @@ from trackstack.desired import Observed, Release, User, Users, observed_key
 from trackstack.outputs import Outputs
 from trackstack.plan import make_plan
 from trackstack.release import render_release
-from trackstack.spec import Server, Spec
+from trackstack.spec import LocalSpec, Server
 
 HERE = Path(__file__).parent
 MACHINE = "local"
@@ -97,7 +97,7 @@ class Box:
         """
         port = port or self.port
         server = Server(port=port, workers=workers, mlflow="3.17.2")
-        spec = Spec(
+        spec = LocalSpec(
             target="local", environment="test", server=server, users=["ada"], protected=False
         )
         given = 1 if parts.get("with_credentials") else 0

@@ -33,7 +33,7 @@ from trackstack.desired import Change, Release, ReleaseFile
 from trackstack.outputs import Outputs
 from trackstack.plan import make_plan
 from trackstack.release import render_release
-from trackstack.spec import Server, Spec
+from trackstack.spec import LocalSpec, Server
 
 USER = "ada"
 PASSWORD = "correct-horse"
@@ -240,7 +240,7 @@ def running_front() -> Iterator[Front]:
 
 def make_release(port: int) -> Release:
     """The release of a real plan; its packages are nobody's business here."""
-    spec = Spec(
+    spec = LocalSpec(
         target="local",
         environment="test",
         server=Server(port=port, workers=1, mlflow="3.17.2"),

@@ -38,7 +38,7 @@ def test_an_example_can_be_deployed_as_it_stands(file: Path) -> None:
     assert intent.plan.environment == asked["environment"]
 
 
-@pytest.mark.parametrize("path", list(keys(spec.Spec)), ids=".".join)
+@pytest.mark.parametrize("path", list(keys(spec.LocalSpec)), ids=".".join)
 def test_the_reference_holds_every_key_with_a_word_on_it(path: tuple[str, ...]) -> None:
     value(spec.load(LOCAL), path)
     lines = LOCAL.read_text().splitlines()
@@ -50,5 +50,5 @@ def test_the_reference_asks_for_the_defaults_where_they_are_the_same_on_every_co
     asked = spec.load(LOCAL)
     decided = spec.defaults("local", "local", "ada", lock.DEFAULT_MLFLOW)
     elsewhere = {("server", "workers"): 2}
-    for path in keys(spec.Spec):
+    for path in keys(spec.LocalSpec):
         assert value(asked, path) == elsewhere.get(path, value(decided, path)), ".".join(path)

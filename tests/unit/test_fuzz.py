@@ -32,7 +32,7 @@ SCALARS = (
     | st.dates() | st.binary(max_size=5)
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [*spec.Spec.model_fields, *spec.Server.model_fields, *spec.Stores.model_fields]
+    [*spec.LocalSpec.model_fields, *spec.Server.model_fields, *spec.Stores.model_fields]
 )
 STRUCTURES = st.recursive(
     SCALARS,

@@ -23,7 +23,7 @@ def newer_kit(monkeypatch: pytest.MonkeyPatch) -> None:
     older = spec.defaults
     monkeypatch.setattr(lock, "DEFAULT_MLFLOW", NEWER_MLFLOW)
     monkeypatch.setattr(lock, "for_mlflow", lambda *_: LOCK)
-    monkeypatch.setattr(spec, "default_workers", lambda: 63)
+    monkeypatch.setattr(spec.local, "default_workers", lambda: 63)
     monkeypatch.setattr("getpass.getuser", lambda: "somebody-else")
 
     def newer(target: str, environment: str, account: str, mlflow: str) -> spec.Asked:

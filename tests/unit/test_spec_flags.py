@@ -134,7 +134,7 @@ def test_every_flag_of_the_table_is_tried_here_and_every_variable() -> None:
 
 def test_every_key_of_the_spec_can_be_asked_for_by_a_flag_but_those_that_a_file_is_for() -> None:
     elsewhere = {"target", "environment", "protected"}
-    assert keys(spec.Spec) - {key for _, key, _ in FLAGS} == elsewhere
+    assert keys(spec.LocalSpec) - {key for _, key, _ in FLAGS} == elsewhere
 
 
 def test_a_path_is_told_from_the_root_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

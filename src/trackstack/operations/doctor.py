@@ -51,7 +51,7 @@ def _environment(environment: Environment) -> Iterator[Finding]:
 
 
 def _documents(environment: Environment, record: Record) -> Iterator[Finding]:
-    machine = environment.target.outputs(record.plan).machine
+    machine = environment.outputs.machine
     kinds: dict[type[Document], str | None] = {
         Release: None,
         Users: None,

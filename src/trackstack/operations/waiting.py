@@ -11,20 +11,19 @@ from trackstack.errors import NotProvenError, TrackstackError
 OnSteps = Callable[[tuple[StepReport, ...]], None]
 """Told the machine's steps whenever they change."""
 
-_FIRST_WORD_SECONDS = 60.0
 _SILENCE_SECONDS = 900.0
 _SHOWN_LINES = 12
 
 
 def observed(environment: Environment) -> Observed | None:
     """What the environment's machine says of itself, or None when it never spoke."""
-    machine = environment.target.outputs(environment.existing_record().plan).machine
+    machine = environment.outputs.machine
     return read(environment.target.store, Observed, observed_key(machine))[0]
 
 
 def report_tag(environment: Environment) -> str | None:
     """The tag of the machine's last report, or None when it never spoke."""
-    machine = environment.target.outputs(environment.existing_record().plan).machine
+    machine = environment.outputs.machine
     return read(environment.target.store, Observed, observed_key(machine))[1]
 
 
@@ -48,9 +47,9 @@ def wait_until_applied(
         TrackstackError: the machine is silent.
     """
     store = environment.target.store
-    machine = environment.target.outputs(environment.existing_record().plan).machine
+    machine = environment.outputs.machine
     key = observed_key(machine)
-    silent_until = time.monotonic() + _FIRST_WORD_SECONDS
+    silent_until = time.monotonic() + environment.target.first_word_seconds
     heard: str | None = None
     # The cause of a failure told before may be mended by now; the agent's next try will say.
     stale = read(store, Observed, key)[1] if outdated is None else None

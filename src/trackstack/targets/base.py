@@ -1,20 +1,138 @@
 """The contract of a target."""
 
-from collections.abc import Iterator
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+from pydantic import AwareDatetime
 
 from trackstack.control.base import ControlStore
+from trackstack.desired import Part
 from trackstack.errors import TrackstackError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
+What = Literal["same", "make", "change", "replace", "remove", "look"]
+
+
+class Event(Part):
+    """What the engine does with one resource, as it happens.
+
+    Attributes:
+        resource: the program's name for it, such as 'machine'.
+        type: such as 'aws:ec2/instance:Instance'.
+        because: the properties that change; never their values.
+        seconds: since it started, when it is done.
+        problem: the cloud's reason, when it failed.
+    """
+
+    resource: str
+    type: str
+    what: What
+    state: Literal["planned", "started", "done", "failed"]
+    because: tuple[str, ...] = ()
+    seconds: float | None = None
+    problem: str | None = None
+
+
+Tell = Callable[[Event], None]
+
+
+class Result(Part):
+    """What a run of the engine did, or would do.
+
+    Attributes:
+        events: the last one of each resource, in the order of the first ones.
+        outputs: what the program exported, without secrets.
+    """
+
+    events: tuple[Event, ...]
+    outputs: Mapping[str, Any] = {}
+
+    @property
+    def changes(self) -> dict[What, list[str]]:
+        """The names of the resources that do not stay as they are, by what happens to them.
+
+        Empty when nothing changes.
+        """
+        told: tuple[What, ...] = ("make", "change", "replace", "remove")
+        named = {what: sorted(e.resource for e in self.events if e.what == what) for what in told}
+        return {what: names for what, names in named.items() if names}
+
+    def event(self, type_: str, resource: str) -> Event | None:
+        """What happened to one resource."""
+        return next((e for e in self.events if (e.type, e.resource) == (type_, resource)), None)
+
+
+class Kept(Part):
+    """Something that a removal leaves, or that it could not remove.
+
+    Attributes:
+        name: the cloud's, such as a bucket's name or an ARN.
+        why: why it is still there.
+        how: how to remove it later, a command.
+    """
+
+    name: str
+    why: str
+    how: str | None = None
+
+
+class Sight(Part):
+    """What the control store says of a report's age, by the store's own clock."""
+
+    written: AwareDatetime
+    now: AwareDatetime
+
 
 class Target(Protocol):
-    """One environment's place: it makes a plan's machine and store exist, and takes them away."""
+    """One environment's place: it makes a plan's machine and store exist, and takes them away.
+
+    Attributes:
+        first_word_seconds: how long a new machine may take until it reports.
+        where: what to call the place, such as 'on this computer'.
+    """
+
+    first_word_seconds: float
+    where: str
 
     @property
     def store(self) -> ControlStore:
         """The control store."""
+
+    def read_record(self) -> bytes | None:
+        """The environment's record as it is kept, or None."""
+
+    def write_record(self, record: bytes) -> None:
+        """Keep a record durably.
+
+        Raises:
+            BusyError: somebody else has changed it since it was read.
+        """
+
+    def decided(self, content: dict[str, Any], recorded: Plan | None) -> dict[str, Any]:
+        """A spec's content with what is None looked up: once, since it is recorded from then on.
+
+        Args:
+            content: every key of a spec, as asked and decided.
+            recorded: the plan so far, or None before the first deploy.
+        """
+
+    def forecast(self, plan: Plan, refresh: bool = False) -> Result | None:
+        """What making the plan true would do in a cloud; None where there is none.
+
+        Args:
+            plan: what is to exist.
+            refresh: look at the cloud first, so that what was changed by hand shows.
+        """
+
+    def make(self, plan: Plan, tell: Tell, refresh: bool = False) -> Outputs:
+        """Make machine and store exist; safe to repeat after a kill at any moment.
+
+        Args:
+            plan: what is to exist.
+            tell: told what happens to each resource.
+            refresh: look at the cloud first, and heal what was changed by hand.
+        """
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here, before anything is changed.
@@ -29,7 +147,11 @@ class Target(Protocol):
         """
 
     def outputs(self, plan: Plan) -> Outputs:
-        """Where the plan's server will be."""
+        """Where the plan's server will be, where that is known before it is made.
+
+        Raises:
+            TrackstackError: only making it tells.
+        """
 
     def store_credentials(self) -> dict[str, str]:
         """The variables that open the server's outer database or bucket, as kept; secret."""

@@ -22,7 +22,8 @@ from semver import VersionInfo
 from trackstack import bundle
 from trackstack.cloud_plan import KIT, Aws, Part
 from trackstack.targets import engine_failures
-from trackstack.targets.engine_events import Listener, Result, Tell
+from trackstack.targets.base import Result, Tell
+from trackstack.targets.engine_events import Listener
 
 OLDEST = "3.250.0"
 """The engine that the tests run on."""

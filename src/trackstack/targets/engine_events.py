@@ -1,13 +1,11 @@
 """The engine's events in the kit's words: what happens to which resource, and how long it takes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from trackstack.cloud_plan import Part
+from trackstack.targets.base import Event, Tell, What
 from trackstack.targets.engine_failures import FailedResource, sentence
-
-What = Literal["same", "make", "change", "replace", "remove", "look"]
 
 _WHAT: Mapping[str, What] = {
     "same": "same",
@@ -24,55 +22,6 @@ _WHAT: Mapping[str, What] = {
 }
 _OWN = ("pulumi:pulumi:Stack", "pulumi:providers:")
 """The engine's bookkeeping, which is no resource in the cloud."""
-
-
-class Event(Part):
-    """What the engine does with one resource, as it happens.
-
-    Attributes:
-        resource: the program's name for it, such as 'machine'.
-        type: such as 'aws:ec2/instance:Instance'.
-        because: the properties that change; never their values.
-        seconds: since it started, when it is done.
-        problem: the cloud's reason, when it failed.
-    """
-
-    resource: str
-    type: str
-    what: What
-    state: Literal["planned", "started", "done", "failed"]
-    because: tuple[str, ...] = ()
-    seconds: float | None = None
-    problem: str | None = None
-
-
-class Result(Part):
-    """What a run did, or would do.
-
-    Attributes:
-        events: the last one of each resource, in the order of the first ones.
-        outputs: what the program exported, without secrets.
-    """
-
-    events: tuple[Event, ...]
-    outputs: Mapping[str, Any] = {}
-
-    @property
-    def changes(self) -> dict[What, list[str]]:
-        """The names of the resources that do not stay as they are, by what happens to them.
-
-        Empty when nothing changes.
-        """
-        told: tuple[What, ...] = ("make", "change", "replace", "remove")
-        named = {what: sorted(e.resource for e in self.events if e.what == what) for what in told}
-        return {what: names for what, names in named.items() if names}
-
-    def event(self, type_: str, resource: str) -> Event | None:
-        """What happened to one resource."""
-        return next((e for e in self.events if (e.type, e.resource) == (type_, resource)), None)
-
-
-Tell = Callable[[Event], None]
 
 
 class Listener:

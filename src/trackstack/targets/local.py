@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,8 +25,11 @@ from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
 from trackstack.spec import EVERYWHERE, LOOPBACK
 from trackstack.targets import at_login, computer, schema, stores
+from trackstack.targets.base import Tell
 
 MACHINE = "local"
+RECORD = "record.json"
+"""In the environment's folder."""
 
 _PROGRAM_FOLDERS = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _KEPT_VARIABLES = {
@@ -47,11 +51,37 @@ class Local:
         store: the control store, a folder beside the machine's.
     """
 
+    first_word_seconds = 60.0
+    where = "on this computer"
+
     def __init__(self, folder: Path, cache: Path) -> None:
+        self._record = folder / RECORD
         self._machine = folder / "machine"
         self._control = folder / "control"
         self._cache = cache
         self.store = DirectoryStore(self._control)
+
+    def read_record(self) -> bytes | None:
+        """The record, a file of the environment's folder; see Target."""
+        try:
+            return self._record.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_record(self, record: bytes) -> None:
+        """Keep the record; the environment's own lock keeps others away. See Target."""
+        write_durably(self._record, record)
+
+    def decided(self, content: dict[str, Any], _recorded: Plan | None) -> dict[str, Any]:
+        """Nothing has to be looked up; see Target."""
+        return content
+
+    def forecast(self, _plan: Plan, _refresh: bool = False) -> None:
+        """There is no cloud; see Target."""
+
+    def make(self, plan: Plan, _tell: Tell, _refresh: bool = False) -> Outputs:
+        """The agent makes all there is; see Target."""
+        return self.outputs(plan)
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here; see Target."""
