@@ -56,6 +56,8 @@ class Cloud:
     Attributes:
         objects: how many objects are in each bucket, versions counted.
         calls: every create, update and delete that was asked, in order, as (action, kind).
+        listeners: told of each thing that was created or updated, before the answer, and of each
+            that is about to be deleted. They may fill in what only the cloud knows, and refuse.
     """
 
     def __init__(self, account: str, region: str) -> None:
@@ -66,6 +68,7 @@ class Cloud:
         self.objects: dict[str, int] = {}
         self.snapshots: set[str] = set()
         self.calls: list[tuple[Action, str]] = []
+        self.listeners: list[Callable[[Action, Thing], None]] = []
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._troubles: list[Trouble] = []
@@ -93,6 +96,11 @@ class Cloud:
 
     def kinds(self) -> list[str]:
         return sorted(thing.kind for thing in self.things.values())
+
+    def tell(self, action: Action, thing: Thing) -> None:
+        """Let the listeners know, while others may go on with the cloud."""
+        for listener in self.listeners:
+            listener(action, thing)
 
     def trouble(self, action: Action, kind: str, **how: Any) -> None:
         self._troubles.append(Trouble(action, kind, **how))

@@ -110,6 +110,11 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
             return proto.CreateResponse(properties=wire.write({**unknown, **sent}))
         with self._asked("create", name, context):
             thing = self._create(name, inputs)
+            try:
+                self.cloud.tell("create", thing)
+            except Refused:
+                del self.cloud.things[name, thing.id]
+                raise
         return proto.CreateResponse(id=thing.id, properties=wire.write({**_told(thing), **sent}))
 
     def _create(self, name: str, inputs: dict[str, Any]) -> Thing:
@@ -143,11 +148,12 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
         sent = wire.read(request.news)
         if request.preview:
             return proto.UpdateResponse(properties=wire.write({**wire.read(request.olds), **sent}))
-        with self._asked("update", name, context), self.cloud.lock:
+        with self._asked("update", name, context):
             thing = self.cloud.things.get((name, request.id))
             if thing is None:
                 raise Refused(f"NotFound: the {name} '{request.id}' does not exist")
             thing.inputs = wire.plain(sent)
+            self.cloud.tell("update", thing)
         return proto.UpdateResponse(properties=wire.write({**_told(thing), **sent}))
 
     def Read(self, request: Any, context: Any) -> Any:
@@ -170,16 +176,23 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
 
     def Delete(self, request: Any, context: Any) -> Any:
         name = kind_of(_token(request.urn))
-        with self._asked("delete", name, context), self.cloud.lock:
+        with self._asked("delete", name, context):
             thing = self.cloud.things.get((name, request.id))
             if thing is None:
                 return empty_pb2.Empty()
-            aws.KINDS[name].refuse_delete(self.cloud, thing.id, thing.inputs)
-            ids = {thing.id, thing.computed.get("arn", thing.id)}
-            for user in (u for i in ids for u in self.cloud.users_of(i, aws.dependents(name))):
-                raise Refused(f"DependencyViolation: {name} '{thing.id}' is in use by {user.kind}")
-            del self.cloud.things[name, request.id]
+            with self.cloud.lock:
+                self._refuse_delete(thing)
+            self.cloud.tell("delete", thing)
+            self.cloud.things.pop((name, request.id), None)
         return empty_pb2.Empty()
+
+    def _refuse_delete(self, thing: Thing) -> None:
+        aws.KINDS[thing.kind].refuse_delete(self.cloud, thing.id, thing.inputs)
+        ids = {thing.id, thing.computed.get("arn", thing.id)}
+        for user in (u for i in ids for u in self.cloud.users_of(i, aws.dependents(thing.kind))):
+            raise Refused(
+                f"DependencyViolation: {thing.kind} '{thing.id}' is in use by {user.kind}"
+            )
 
     def Invoke(self, request: Any, context: Any) -> Any:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no function {request.tok}")
