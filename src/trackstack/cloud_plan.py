@@ -6,11 +6,10 @@ theirs can change what an environment consists of.
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from trackstack import names
 
@@ -122,7 +121,7 @@ class Aws(Part):
         "03:00"
     )
     given: Given = Given()
-    user_data: SecretStr
+    user_data: str
     protect: bool = True
     tags: dict[str, str] = {}
 
@@ -203,6 +202,51 @@ def bucket_name(environment: str, account: str, region: str, part: str) -> str:
     return names.fitted(f"{KIT}-{environment}-{account}-{region}-{part}", 63)
 
 
-def as_config(plan: Aws) -> Mapping[str, object]:
-    """The plan as the stack's configuration holds it; secret because of the user-data."""
-    return {**plan.model_dump(mode="json"), "user_data": plan.user_data.get_secret_value()}
+class GcpGiven(Part):
+    """What the kit takes in place of making it, on Google Cloud."""
+
+    network: str | None = None
+    subnet: str | None = None
+    artifact_bucket: str | None = None
+    service_account: str | None = None
+    key: str | None = None
+
+
+class GcpDatabase(Part):
+    """A Cloud SQL PostgreSQL."""
+
+    version: str = "17"
+    tier: str
+    gigabytes: Gigabytes = 10
+    regional: bool = False
+
+
+class Gcp(Part):
+    """What will exist for one environment on Google Cloud."""
+
+    cloud: Literal["gcp"] = "gcp"
+    environment: str
+    project: str
+    project_number: str
+    region: str
+    zone: str
+    image: str
+    machine_type: str
+    root_gigabytes: Gigabytes = 16
+    data_gigabytes: Gigabytes = 20
+    allow: tuple[str, ...]
+    database: GcpDatabase | None = None
+    control_bucket: str
+    artifact_bucket: str
+    old_versions_days: int = 30
+    snapshot_days: int = 7
+    snapshot_time: str = "03:00"
+    given: GcpGiven = GcpGiven()
+    user_data: str
+    protect: bool = True
+    tags: dict[str, str] = {}
+
+
+ENVIRONMENT_LABEL = "trackstack-environment"
+
+Cloud = Annotated[Aws | Gcp, Field(discriminator="cloud")]

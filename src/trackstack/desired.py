@@ -204,6 +204,48 @@ class Cleanup(DesiredDocument):
     experiment: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Agent(DesiredDocument):
+    """Which agent a machine in a cloud runs; it runs nothing that has another hash.
+
+    Attributes:
+        archive: the SHA-256 of the agent's archive.
+        lock: the SHA-256 of the lock of the agent's packages: a requirements file with hashes.
+    """
+
+    KEY: ClassVar[str] = "desired/agent.json"
+
+    archive: Sha256
+    lock: Sha256
+
+    @property
+    def id(self) -> str:
+        """Names this agent with its packages; the machine's boot program makes the same one."""
+        return f"{self.archive}.{self.lock}"
+
+    @property
+    def archive_key(self) -> str:
+        """Where the archive lies in the store."""
+        return f"desired/agent/{self.archive}.pyz"
+
+    @property
+    def lock_key(self) -> str:
+        """Where the lock lies in the store."""
+        return f"desired/agent/{self.lock}.txt"
+
+
+class LogsWanted(DesiredDocument):
+    """Whose log somebody wants to see, and until when."""
+
+    KEY: ClassVar[str] = "desired/logs.json"
+    MOST_BYTES: ClassVar[int] = 64 * 1024
+
+    service: Literal["nginx", "mlflow", "agent"]
+    until: AwareDatetime
+
+
 class StepReport(Part):
     """One step of the agent's last round.
 
@@ -238,6 +280,8 @@ class Observed(Document):
         release_id: the release that serves now.
         versions: of what runs there, by name.
         heartbeat: when this was written.
+        agent: the id of the agent that writes this; None where the kit's own Python runs it.
+        agent_problem: why the wanted agent is not the one that runs, or None.
     """
 
     KEY: ClassVar[str] = "observed/machines/ID.json"
@@ -251,6 +295,8 @@ class Observed(Document):
     versions: dict[str, str]
     steps: tuple[StepReport, ...]
     heartbeat: AwareDatetime
+    agent: str | None = None
+    agent_problem: str | None = None
 
     def failed_step(self) -> StepReport | None:
         """The step that failed in the last round."""
@@ -264,6 +310,11 @@ AUTHORITIES_KEY = "observed/ca.pem"
 def observed_key(machine: str) -> str:
     """Where a machine's report lies in the store."""
     return f"observed/machines/{machine}.json"
+
+
+def logs_key(service: str) -> str:
+    """Where the tail of a service's log lies in the store while somebody looks."""
+    return f"observed/logs/{service}.log"
 
 
 def audit_key(document: DesiredDocument) -> str:

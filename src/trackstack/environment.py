@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import platformdirs
 from packaging.version import Version
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from trackstack import __version__, names
 from trackstack.control.directory import make_folder, write_durably
@@ -23,7 +23,7 @@ from trackstack.outputs import Outputs
 from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.spec import Spec
-from trackstack.targets.base import Target
+from trackstack.targets.base import CloudTarget, Target
 from trackstack.targets.local import RECORD, Local
 from trackstack.tracking import Tracking
 
@@ -55,7 +55,7 @@ class Record(Part):
     spec: Spec
     plan: Plan
     outputs: Outputs | None = None
-    temporary: dict[str, AwareDatetime] = {}
+    temporary: dict[str, AwareDatetime] = Field(default_factory=dict)
     created: AwareDatetime
     let_in: tuple[str, ...] = ()
     settled: bool = False
@@ -77,6 +77,24 @@ class Environment:
         self.folder = environments_folder() / name
         self.place = place or self._kept_place()
         self.target = self._target()
+
+    @property
+    def cloud(self) -> CloudTarget:
+        """Its target, when that is a cloud.
+
+        Raises:
+            UsageError: it is on this computer.
+        """
+        if self.place is None:
+            raise UsageError(
+                f"Environment {self.name!r} is on this computer, and that is about clouds."
+            )
+        return cast("CloudTarget", self.target)
+
+    @property
+    def kind(self) -> str:
+        """The kind of target, as in `deploy TARGET`."""
+        return self.place.target if self.place else "local"
 
     @property
     def exists(self) -> bool:

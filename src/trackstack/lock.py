@@ -22,6 +22,13 @@ POSTGRESQL_DRIVER = "psycopg[binary]"
 S3_CLIENT = "boto3"
 GCS_CLIENT = "google-cloud-storage"
 
+_SHIPPED = {
+    frozenset[str](): "",
+    frozenset({POSTGRESQL_DRIVER, S3_CLIENT}): "-aws",
+    frozenset({POSTGRESQL_DRIVER, GCS_CLIENT}): "-gcp",
+}
+"""What the kit ships locks for besides MLflow alone, with how their files' names go on."""
+
 _HASHED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
@@ -35,8 +42,9 @@ def for_mlflow(version: str, extra: Sequence[str] = ()) -> str:
     Raises:
         UsageError, TrackstackError: as `resolve`.
     """
-    shipped = bundle.templates() / "requirements" / f"mlflow-{version}.txt"
-    if shipped.is_file() and not extra:
+    name = _SHIPPED.get(frozenset(extra))
+    shipped = bundle.templates() / "requirements" / f"mlflow-{version}{name}.txt"
+    if name is not None and shipped.is_file():
         return shipped.read_text()
     return resolve([f"mlflow=={version}", *extra])
 

@@ -1,14 +1,14 @@
 """The plan: everything that will exist, as data. No clock, no disk, no network here."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from trackstack import lock
-from trackstack.cloud_plan import Aws, Database, bucket_name
+from trackstack.cloud_plan import Aws, Cloud, Database, Gcp, GcpDatabase, bucket_name
 from trackstack.desired import Part
 from trackstack.outputs import Outputs
-from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, CloudSpec, LocalSpec, Server, Spec
+from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, GcpSpec, LocalSpec, Server, Spec
 
-Cloud = Aws
 HTTPS = 443
 
 _SQLITE = "sqlite:///data/mlflow.db"
@@ -97,7 +97,13 @@ class Difference(Part):
     after: str
 
 
-def make_plan(spec: Spec, packages: str, secrets: int = 0, user_data: str = "") -> Plan:
+def make_plan(
+    spec: Spec,
+    packages: str,
+    secrets: int = 0,
+    user_data: str = "",
+    also_allowed: Sequence[str] = (),
+) -> Plan:
     """Turn a spec into the plan.
 
     Args:
@@ -105,9 +111,10 @@ def make_plan(spec: Spec, packages: str, secrets: int = 0, user_data: str = "") 
         packages: the server's package lock.
         secrets: how often credentials of outer stores were given.
         user_data: what a cloud's machine is started with.
+        also_allowed: networks that may connect for now, beside the spec's.
     """
     if not isinstance(spec, LocalSpec):
-        return _cloud_plan(spec, packages, user_data)
+        return _cloud_plan(spec, packages, user_data, also_allowed)
     return Plan(
         target=spec.target,
         environment=spec.environment,
@@ -127,9 +134,21 @@ def make_plan(spec: Spec, packages: str, secrets: int = 0, user_data: str = "") 
     )
 
 
-def _cloud_plan(spec: CloudSpec, packages: str, user_data: str) -> Plan:
-    cloud = _aws(spec, user_data) if isinstance(spec, AwsSpec) else None
-    assert cloud is not None
+def control_address(spec: AwsSpec | GcpSpec) -> str:
+    """Where the machine of a cloud finds its control store."""
+    if isinstance(spec, GcpSpec):
+        return f"gs://{_bucket(spec, 'control')}"
+    return f"s3://{_bucket(spec, 'control')}?region={spec.region}&owner={spec.account}"
+
+
+def _bucket(spec: AwsSpec | GcpSpec, part: str) -> str:
+    owner = spec.project_number if isinstance(spec, GcpSpec) else spec.account
+    return bucket_name(spec.environment, owner, spec.region, part)
+
+
+def _cloud_plan(spec: AwsSpec, packages: str, user_data: str, also_allowed: Sequence[str]) -> Plan:
+    allow = tuple(dict.fromkeys((*spec.allow, *also_allowed)))
+    cloud = _aws(spec, user_data, allow)
     # The machine's own role of the database, with a password that only the machine knows.
     database = f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?sslmode=require"
     return Plan(
@@ -156,10 +175,7 @@ def _cloud_plan(spec: CloudSpec, packages: str, user_data: str) -> Plan:
     )
 
 
-def _aws(spec: AwsSpec, user_data: str) -> Aws:
-    def bucket(part: str) -> str:
-        return bucket_name(spec.environment, spec.account, spec.region, part)
-
+def _aws(spec: AwsSpec, user_data: str, allow: tuple[str, ...]) -> Aws:
     database = spec.database
     return Aws(
         environment=spec.environment,
@@ -171,7 +187,7 @@ def _aws(spec: AwsSpec, user_data: str) -> Aws:
         machine_type=spec.machine.type,
         root_gigabytes=spec.machine.root_gigabytes,
         data_gigabytes=spec.machine.data_gigabytes,
-        allow=tuple(spec.allow),
+        allow=allow,
         database=Database(
             version=database.version,
             machine_class=database.size,
@@ -181,8 +197,40 @@ def _aws(spec: AwsSpec, user_data: str) -> Aws:
         )
         if database.kind == "postgres"
         else None,
-        control_bucket=bucket("control"),
-        artifact_bucket=spec.given.artifact_bucket or bucket("artifacts"),
+        control_bucket=_bucket(spec, "control"),
+        artifact_bucket=spec.given.artifact_bucket or _bucket(spec, "artifacts"),
+        old_versions_days=spec.backups.old_versions_days,
+        snapshot_days=spec.backups.snapshot_days,
+        snapshot_time=spec.backups.snapshot_time,
+        given=spec.given,
+        user_data=user_data,
+        tags=spec.tags,
+    )
+
+
+def _gcp(spec: GcpSpec, user_data: str, allow: tuple[str, ...]) -> Gcp:
+    database = spec.database
+    return Gcp(
+        environment=spec.environment,
+        project=spec.project,
+        project_number=spec.project_number,
+        region=spec.region,
+        zone=spec.zone,
+        image=spec.machine.image,
+        machine_type=spec.machine.type,
+        root_gigabytes=spec.machine.root_gigabytes,
+        data_gigabytes=spec.machine.data_gigabytes,
+        allow=allow,
+        database=GcpDatabase(
+            version=database.version,
+            tier=database.size,
+            gigabytes=database.gigabytes,
+            regional=database.high_availability,
+        )
+        if database.kind == "postgres"
+        else None,
+        control_bucket=_bucket(spec, "control"),
+        artifact_bucket=spec.given.artifact_bucket or _bucket(spec, "artifacts"),
         old_versions_days=spec.backups.old_versions_days,
         snapshot_days=spec.backups.snapshot_days,
         snapshot_time=spec.backups.snapshot_time,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from trackstack.agent.ensure_stores import parse
 from trackstack.desired import Release, ReleaseFile, content_id
 from trackstack.outputs import Outputs
-from trackstack.plan import Nginx, Plan
+from trackstack.plan import HTTPS, Nginx, Plan, with_outputs
 from trackstack.templating import render
 
 _UNNAMED = "00000000"
@@ -20,6 +20,7 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
     Returns:
         Every field of a Release but those of any document.
     """
+    plan = with_outputs(plan, outputs)
     mlflow_values = {
         "version": plan.mlflow.version,
         "workers": plan.mlflow.workers,
@@ -77,7 +78,9 @@ def _origins(nginx: Nginx) -> Iterator[str]:
     for host in nginx.hosts:
         name = host.partition(":")[0]
         local = name in ("127.0.0.1", "localhost")
-        yield f"{'http' if local or nginx.tls == 'none' else 'https'}://{host}"
+        scheme = "http" if local or nginx.tls == "none" else "https"
+        # A browser leaves out the port that https has anyway.
+        yield f"{scheme}://{name if nginx.port == HTTPS and scheme == 'https' else host}"
 
 
 def same_server(release: Release, content: dict[str, object]) -> bool:

@@ -93,7 +93,7 @@ def run_round(deadly: Deadly) -> bool:
     time.sleep = watched_sleep
     sys.addaudithook(deadly.heard)
     store, machine = DirectoryStore(Path(os.environ["TRACKSTACK_STORE"])), Supervisor()
-    this, _ = loop.read_desired(store, machine)
+    this = loop.Desired(store).read(machine)
     reporter = Reporter(store, os.environ["TRACKSTACK_MACHINE_ID"])
     return loop.converge(this, reporter, Applied())[1]
 

@@ -68,7 +68,7 @@ def asked(*typed: str, **variables: str) -> dict[str, Any]:
     trial = typer.Typer()
 
     @trial.command()
-    @with_spec_flags
+    @with_spec_flags("local")
     def try_out(*, asked: "spec.Asked", more: bool = False) -> None:
         assert not more
         told.append(asked)
@@ -122,11 +122,11 @@ def test_all_flags_together_ask_for_all_their_keys() -> None:
 
 def test_every_flag_of_the_table_is_tried_here_and_every_variable() -> None:
     assert {key for _, key, _ in FLAGS} == {
-        ".".join(path) for _, path in spec_flags._FLAGS.values()
+        ".".join(path) for _, path in spec_flags.TABLES["local"].values()
     }
     options = {
-        name: inspect.signature(with_spec_flags(lambda **_: None)).parameters[name].annotation
-        for name in spec_flags._FLAGS
+        name: inspect.signature(with_spec_flags("local")(lambda **_: None)).parameters[name].annotation
+        for name in spec_flags.TABLES["local"]
     }
     variables = {option.__metadata__[0].envvar for option in options.values()}
     assert variables - {None} == {variable for variable, *_ in VARIABLES}

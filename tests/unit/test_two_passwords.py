@@ -128,9 +128,9 @@ def test_an_unchanged_overlap_touches_no_file() -> None:
 def test_the_end_of_an_overlap_wakes_the_agent() -> None:
     now = datetime.now(UTC)
     soon = users_document(ada=rotating(now + 3 * SECOND), bob=rotating(now + HOUR))
-    assert 1 < rounds._pause(a_round(users=soon, now=now), 0) <= 3
+    assert 1 < rounds._pause(a_round(users=soon, now=now), 0, 30.0, looked_at=False) <= 3
     late = users_document(ada=rotating(now + HOUR))
-    assert rounds._pause(a_round(users=late, now=now), 0) > 3
+    assert rounds._pause(a_round(users=late, now=now), 0, 30.0, looked_at=False) > 3
 
 
 def test_both_times_of_a_user_run_out() -> None:

@@ -1,7 +1,7 @@
 """The agent's entry: `python -m trackstack.agent`, in the machine's folder.
 
-The environment says where the control store is (TRACKSTACK_STORE, a folder) and under which id
-the machine reports (TRACKSTACK_MACHINE_ID).
+The environment says where the control store is (TRACKSTACK_STORE, a folder or a bucket's address)
+and under which id the machine reports (TRACKSTACK_MACHINE_ID).
 """
 
 import logging
@@ -14,7 +14,7 @@ from trackstack.agent.converge import run_forever
 from trackstack.agent.processes import holder
 from trackstack.agent.report import Reporter
 from trackstack.agent.supervisor import Supervisor
-from trackstack.control.directory import DirectoryStore
+from trackstack.control.opening import open_store
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         if holder(Path()) is None:
             _become_supervisor(store, machine)
 
-    control = DirectoryStore(Path(store))
+    control = open_store(store)
     run_forever(control, Supervisor(), Reporter(control, machine), ensure_supervised)
 
 

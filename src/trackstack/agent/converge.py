@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from trackstack.agent import folders
+from trackstack.agent import folders, itself
 from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
@@ -27,11 +27,14 @@ from trackstack.agent.ensure_users import ensure_users
 from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round, generation
+from trackstack.agent.show_logs import SECONDS, show_logs
 from trackstack.control.base import ControlStore
 from trackstack.desired import (
+    Agent,
     Applied,
     Cleanup,
     DesiredDocument,
+    LogsWanted,
     Release,
     StepReport,
     Users,
@@ -39,10 +42,10 @@ from trackstack.desired import (
 )
 from trackstack.errors import TrackstackError
 
-_HEARTBEAT_SECONDS = 30.0
 _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 0.01
+_AWAY_SECONDS = 10.0
 
 _log = logging.getLogger("trackstack.agent")
 
@@ -88,37 +91,88 @@ def run_forever(
 ) -> None:
     """Converge, then wait for a change, an expiry, a retry or the next heartbeat.
 
-    `before_each` is called before each round.
+    `before_each` is called before each round. Returns only when another agent is to take over.
     """
     applied = Applied()
+    desired = Desired(store)
     tried: dict[str, str | None] = {}
     failures = 0
     while True:
         before_each()
-        this, tags = read_desired(store, machine)
+        this = desired.read(machine)
+        if itself.must_leave(this.agent):
+            return
         applied, healthy = converge(this, reporter, applied)
         # What fails again and again is tried less and less often, until something else is wanted.
-        failures = 0 if healthy else (failures + 1 if tags == tried else 1)
-        tried = tags
-        store.wait_for_change(tags, _pause(this, failures))
+        failures = 0 if healthy else (failures + 1 if desired.tags == tried else 1)
+        tried = dict(desired.tags)
+        desired.wait(_pause(this, failures, store.heartbeat_seconds, looked_at=_looked_at(this)))
 
 
-def read_desired(store: ControlStore, machine: Machine) -> tuple[Round, dict[str, str | None]]:
-    """Read what is desired now, and the tags to wait on."""
-    tags: dict[str, str | None] = {}
+class Desired:
+    """What is desired, as far as the store lets it be read: without the store, what it was last.
 
-    def read(kind: type[W]) -> W | TrackstackError | None:
-        stored = store.get(kind.KEY)
-        tags[kind.KEY] = stored.tag if stored else None
-        if stored is None:
-            return None
+    Attributes:
+        tags: of the documents as read last, to wait on.
+    """
+
+    def __init__(self, store: ControlStore) -> None:
+        self.tags: dict[str, str | None] = {}
+        self._store = store
+        self._read: dict[str, DesiredDocument | TrackstackError | None] = {}
+        self._audited: set[str] = set()
+        self._stale = True
+
+    def read(self, machine: Machine) -> Round:
+        """The next round's documents; users' time runs out also while the store is away."""
+        for kind in (Users, Release, Cleanup, Agent, LogsWanted) if self._stale else ():
+            try:
+                stored = self._store.get(kind.KEY)
+            except (TrackstackError, OSError) as error:
+                _log.error("the control store is away: %s", error)
+                break
+            self.tags[kind.KEY] = stored.tag if stored else None
+            self._read[kind.KEY] = _document(kind, stored.data) if stored else None
+        return Round(
+            machine,
+            self._store,
+            datetime.now(UTC),
+            users=self._as(Users),
+            release=self._as(Release),
+            cleanup=self._as(Cleanup),
+            agent=self._as(Agent),
+            logs=self._as(LogsWanted),
+            audited=self._audited,
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Wait for something else to be desired, at most so long."""
+        started = time.monotonic()
         try:
-            return kind.from_bytes(stored.data)
-        except TrackstackError as error:
-            return error
+            self._stale = self._store.wait_for_change(self.tags, seconds)
+        except (TrackstackError, OSError) as error:
+            self._stale = True
+            _log.error("the control store is away: %s", error)
+            # Whoever expires meanwhile is shut out on time.
+            time.sleep(max(0.0, min(seconds, _AWAY_SECONDS) - (time.monotonic() - started)))
 
-    users, release, cleanup = read(Users), read(Release), read(Cleanup)
-    return Round(machine, store, datetime.now(UTC), users, release, cleanup), tags
+    def _as(self, kind: type[W]) -> W | TrackstackError | None:
+        return cast("W | TrackstackError | None", self._read.get(kind.KEY))
+
+
+def _document(kind: type[W], data: bytes) -> W | TrackstackError:
+    try:
+        return kind.from_bytes(data)
+    except TrackstackError as error:
+        return error
+
+
+def _looked_at(this: Round) -> bool:
+    try:
+        return show_logs(this)
+    except (TrackstackError, StepError, OSError) as error:
+        _log.error("the log cannot be shown: %s", error)
+        return False
 
 
 def converge(this: Round, reporter: Reporter, applied: Applied) -> tuple[Applied, bool]:
@@ -193,10 +247,11 @@ def _run(step: Step, this: Round) -> StepReport:
     )
 
 
-def _pause(this: Round, failures: int) -> float:
-    pause = _HEARTBEAT_SECONDS
+def _pause(this: Round, failures: int, heartbeat: float, looked_at: bool) -> float:
+    pause = SECONDS if looked_at else heartbeat
     if failures:
-        pause = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10))
+        again = _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10)
+        pause = min(pause, _LONGEST_RETRY_SECONDS, again)
     if isinstance(this.users, Users):
         now = datetime.now(UTC)
         coming = [(at - now).total_seconds() for at in expiries(this.users) if at > this.now]

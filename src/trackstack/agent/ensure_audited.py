@@ -2,11 +2,12 @@
 
 from trackstack.agent.round import Round
 from trackstack.control.base import audit
-from trackstack.desired import DesiredDocument
+from trackstack.desired import DesiredDocument, audit_key
 
 
 def ensure_audited(this: Round) -> None:
     """Leave an entry for each document of this round, unless it is there."""
-    for document in (this.users, this.release, this.cleanup):
-        if isinstance(document, DesiredDocument):
+    for document in (this.users, this.release, this.cleanup, this.agent):
+        if isinstance(document, DesiredDocument) and audit_key(document) not in this.audited:
             audit(this.store, document)
+            this.audited.add(audit_key(document))

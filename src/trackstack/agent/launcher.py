@@ -1,8 +1,8 @@
 """Becomes the supervisor of a machine's folder: the agent runs first, services after it.
 
-`python -m trackstack.agent.launcher FOLDER STORE MACHINE_ID`, with STORE relative to FOLDER. A
-lock in the folder is held for as long as the supervisor lives, so whether a machine runs, and
-under which pid, is the kernel's word and not a stale file's.
+`python -m trackstack.agent.launcher FOLDER STORE MACHINE_ID`, with STORE an address, or a path
+relative to FOLDER. A lock in the folder is held for as long as the supervisor lives, so whether a
+machine runs, and under which pid, is the kernel's word and not a stale file's.
 """
 
 import argparse
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("store")
     parser.add_argument("machine")
+    parser.add_argument("--python", default=sys.executable, help="what stands in for this Python")
     asked = parser.parse_args()
     os.chdir(asked.folder)
     os.umask(0o077)
@@ -88,7 +89,7 @@ def main() -> None:
     end_strays(Path(folder))
     os.environ |= {
         MARK: folder,
-        "TRACKSTACK_PYTHON": sys.executable,
+        "TRACKSTACK_PYTHON": asked.python,
         "TRACKSTACK_STORE": asked.store,
         "TRACKSTACK_MACHINE_ID": asked.machine,
         "TMPDIR": str(Path(folder) / folders.TEMPORARY),

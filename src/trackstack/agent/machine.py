@@ -78,11 +78,11 @@ def run(
     return done.stdout
 
 
-def tail(log: Path) -> str:
-    """The end of a log, or nothing when there is none."""
+def tail(log: Path, most: int = _TAIL) -> str:
+    """The end of a log, at most so many bytes, or nothing when there is none."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
             return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""

@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from platform import python_version
 
-from trackstack.agent import folders
+from trackstack.agent import folders, itself
 from trackstack.agent.ensure_release import live_release_id
 from trackstack.control.base import ConflictError, ControlStore
 from trackstack.desired import Applied, Observed, StepReport, observed_key
+from trackstack.errors import TrackstackError
 
 _log = logging.getLogger("trackstack.agent")
 
@@ -43,11 +44,15 @@ class Reporter:
             versions=_versions(release),
             steps=tuple(steps),
             heartbeat=datetime.now(UTC),
+            agent=itself.running(),
+            agent_problem=itself.refusal(),
         )
         try:
             self._put(report.to_bytes())
-        except OSError as error:
+        except (TrackstackError, OSError) as error:
             _log.error("the report cannot be written: %s", error)
+        else:
+            itself.prove()
 
     def _put(self, data: bytes) -> None:
         key = observed_key(self._machine)

@@ -1,12 +1,12 @@
 """One round of the agent: the desired documents as read, and where the round runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from trackstack.agent.machine import Machine, StepError
 from trackstack.control.base import ControlStore
-from trackstack.desired import Cleanup, Document, Release, Users
+from trackstack.desired import Agent, Cleanup, Document, LogsWanted, Release, Users
 from trackstack.errors import TrackstackError
 
 D = TypeVar("D", bound=Document)
@@ -21,6 +21,9 @@ class Round:
         users: as read; the error when the document is damaged; None when there is none.
         release: likewise.
         cleanup: likewise.
+        agent: likewise.
+        logs: likewise.
+        audited: keys of the audit entries that this process knows to be there; added to.
     """
 
     machine: Machine
@@ -29,6 +32,9 @@ class Round:
     users: Users | TrackstackError | None
     release: Release | TrackstackError | None
     cleanup: Cleanup | TrackstackError | None
+    agent: Agent | TrackstackError | None = None
+    logs: LogsWanted | TrackstackError | None = None
+    audited: set[str] = field(default_factory=set)
 
     def wanted_users(self) -> Users | None:
         """The users document, or None when there is none yet."""

@@ -6,6 +6,8 @@ import typer
 
 from trackstack import __version__
 from trackstack.cli import (
+    allow,
+    attach,
     deploy,
     destroy,
     doctor,
@@ -16,6 +18,7 @@ from trackstack.cli import (
     plan,
     render,
     status,
+    unlock,
     users,
     verify,
 )
@@ -35,12 +38,16 @@ deploying = typer.Typer(
     help="Make an environment exist and check it.", no_args_is_help=True, rich_markup_mode=None
 )
 deploying.command("local")(deploy.local)
+deploying.command("aws")(deploy.aws)
+deploying.command("gcp")(deploy.gcp)
 planning = typer.Typer(
     help="Say what a deploy would change; change nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 planning.command("local")(plan.local)
+planning.command("aws")(plan.aws)
+planning.command("gcp")(plan.gcp)
 
 app.add_typer(deploying, name="deploy")
 app.add_typer(planning, name="plan")
@@ -50,9 +57,12 @@ app.command("open")(open_.open_)
 app.command("logs")(logs.logs)
 app.command("env")(env.env)
 app.add_typer(users.app, name="users")
+app.add_typer(allow.app, name="allow")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 app.command("render")(render.render)
+app.command("attach")(attach.attach)
+app.command("unlock")(unlock.unlock)
 app.command("destroy")(destroy.destroy)
 
 

@@ -57,6 +57,18 @@ def at_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def must_agree(question: str) -> None:
+    """Ask on the terminal, and end the command when the answer is no.
+
+    Raises:
+        UsageError: nobody is there to ask, or the answer is no.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("There is no terminal to ask on.", "Say `--yes` to go ahead.")
+    if not typer.confirm(question, err=True):
+        raise UsageError("Nothing was changed.")
+
+
 class Steps:
     """Shows the machine's steps: one line each as it ends; at a terminal also the one at work."""
 
@@ -95,6 +107,7 @@ _STEP_WORDS = {
     "audited": "changes noted in the audit folder",
     "files": "files of the release written",
     "packages": "MLflow and its packages installed",
+    "database": "MLflow's own role in the database",
     "secrets": "MLflow's own keys",
     "stores": "database and bucket open",
     "mlflow": "MLflow answers on its socket",

@@ -1,24 +1,32 @@
 """`trackstack deploy TARGET`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackstack.cli import console
+from trackstack.cli.networks import network_of_caller, networks_said
 from trackstack.cli.options import (
+    AllowAnywhereOption,
     EnvironmentOption,
     JsonOption,
     PasswordFileOption,
+    ProfileOption,
+    RefreshOption,
     ShowPasswordsOption,
     SpecOption,
+    YesOption,
 )
 from trackstack.cli.spec_flags import with_spec_flags
 
 if TYPE_CHECKING:
+    from trackstack.environment import Environment
     from trackstack.operations.deploy import Deployed
     from trackstack.operations.plan import Intent
     from trackstack.spec import Asked
+    from trackstack.targets.base import Result
 
 
-@with_spec_flags
+@with_spec_flags("local")
 def local(
     *,
     asked: "Asked",
@@ -38,11 +46,122 @@ def local(
     console.may_write_passwords(password_file)
     chosen = for_deploy(environment, "local", file)
     watcher = Watcher(
-        on_intent=lambda intent: _announce(chosen.name, intent),
+        on_intent=lambda intent, _: _announce(chosen, intent),
         on_steps=console.Steps(),
         on_check=console.check_line,
     )
-    done = deploy(chosen, "local", asked, file, watcher)
+    _finish(deploy(chosen, "local", asked, file, watcher), show_passwords, password_file, json)
+
+
+@with_spec_flags("aws")
+def aws(
+    *,
+    asked: "Asked",
+    environment: EnvironmentOption = None,
+    file: SpecOption = None,
+    profile: ProfileOption = None,
+    allow_anywhere: AllowAnywhereOption = False,
+    refresh: RefreshOption = False,
+    yes: YesOption = False,
+    show_passwords: ShowPasswordsOption = False,
+    password_file: PasswordFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A team's tracking server on AWS: a machine, buckets, a database, TLS, a login.
+
+    Run it again to change something; what nobody asks to change stays.
+    """
+    _in_a_cloud(
+        "aws",
+        networks_said(asked, allow_anywhere),
+        environment,
+        file,
+        profile,
+        refresh=refresh,
+        yes=yes,
+        show_passwords=show_passwords,
+        password_file=password_file,
+        json=json,
+    )
+
+
+@with_spec_flags("gcp")
+def gcp(
+    *,
+    asked: "Asked",
+    environment: EnvironmentOption = None,
+    file: SpecOption = None,
+    allow_anywhere: AllowAnywhereOption = False,
+    refresh: RefreshOption = False,
+    yes: YesOption = False,
+    show_passwords: ShowPasswordsOption = False,
+    password_file: PasswordFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A team's tracking server on Google Cloud: a machine, buckets, a database, TLS, a login.
+
+    Run it again to change something; what nobody asks to change stays.
+    """
+    _in_a_cloud(
+        "gcp",
+        networks_said(asked, allow_anywhere),
+        environment,
+        file,
+        None,
+        refresh=refresh,
+        yes=yes,
+        show_passwords=show_passwords,
+        password_file=password_file,
+        json=json,
+    )
+
+
+def _in_a_cloud(
+    target: str,
+    asked: "Asked",
+    environment: str | None,
+    file: Path | None,
+    profile: str | None,
+    *,
+    refresh: bool,
+    yes: bool,
+    show_passwords: bool,
+    password_file: Path | None,
+    json: bool,
+) -> None:
+    from trackstack.cli.choice import for_cloud
+    from trackstack.cli.resources import Resources
+    from trackstack.operations.deploy import Watcher, deploy
+
+    console.may_write_passwords(password_file)
+    chosen = for_cloud(environment, target, file, asked, profile)
+    watcher = Watcher(
+        on_intent=lambda intent, forecast: _agree(chosen, intent, forecast, yes),
+        on_event=Resources(),
+        on_steps=console.Steps(),
+        on_check=console.check_line,
+    )
+    done = deploy(
+        chosen, target, asked, file, watcher, own_network=network_of_caller(), refresh=refresh
+    )
+    _finish(done, show_passwords, password_file, json)
+
+
+def _agree(
+    environment: "Environment", intent: "Intent", forecast: "Result | None", yes: bool
+) -> None:
+    """Say what will be made or changed, and ask; nothing to change is nothing to ask."""
+    from trackstack.cli.resources import forecast_lines
+
+    _announce(environment, intent)
+    lines = forecast_lines(forecast) if forecast else []
+    for line in lines:
+        console.progress(line)
+    if not yes and (intent.changes or lines):
+        console.must_agree("Go ahead?")
+
+
+def _finish(done: "Deployed", show_passwords: bool, password_file: Path | None, json: bool) -> None:
     if password_file is not None:
         console.passwords(done.logins, False, password_file)
     if json:
@@ -51,8 +170,10 @@ def local(
         _tell(done, show_passwords, password_file is not None)
 
 
-def _announce(name: str, intent: "Intent") -> None:
-    where = f"environment {name!r} on this computer"
+def _announce(environment: "Environment", intent: "Intent") -> None:
+    where = f"environment {environment.name!r} {environment.target.where}"
+    if environment.place is not None and environment.place.who:
+        where += f", as {environment.place.who}"
     if intent.record is None:
         console.progress(f"NEW {where}:")
     elif intent.changes:
@@ -69,6 +190,11 @@ def _tell(done: "Deployed", show_passwords: bool, in_file: bool) -> None:
         console.result(f"\nMLflow is at {done.url}")
     if done.at_login:
         console.result(done.at_login)
+    if done.receipt.from_machine:
+        console.result(
+            "It does not let this computer in, so its machine looked at itself. "
+            f"`{call} allow add me -e {done.environment}` lets this computer in."
+        )
     if done.logins and not in_file and (show_passwords or console.at_terminal()):
         console.result("\nWho is let in, with a password that is shown only now:")
         console.passwords(done.logins, show_passwords, None)

@@ -10,6 +10,7 @@ from trackstack.cli.options import EnvironmentOption, JsonOption
 from trackstack.errors import UsageError
 
 if TYPE_CHECKING:
+    from trackstack.environment import Environment
     from trackstack.operations.destroy import Stock
 
 
@@ -24,6 +25,7 @@ def destroy(
 ) -> None:
     """Stop everything. The data stays, and `deploy` finds it again, unless --purge is said."""
     from trackstack import environment as environments
+    from trackstack.cli.resources import Resources
     from trackstack.operations import destroy as operation
 
     known = environments.all_names()
@@ -35,15 +37,23 @@ def destroy(
     operation.check(chosen)
     agreed = (yes and not purge) or confirm == chosen.name
     if not agreed:
-        _ask(chosen.name, purge, confirm, operation.take_stock(chosen))
-    folder = operation.destroy(chosen, purge)
+        _ask(chosen, purge, confirm, operation.take_stock(chosen))
+    target = chosen.existing_record().plan.target
+    removed = operation.destroy(chosen, purge, Resources(), console.progress)
     if json:
-        console.document({"environment": chosen.name, "kept": str(folder) if folder else None})
-    elif folder is None:
+        folder = str(removed.folder) if removed.folder else None
+        left = [each.model_dump() for each in removed.left]
+        console.document({"environment": chosen.name, "kept": folder, "left": left})
+        return
+    if purge:
         console.result(f"Environment {chosen.name!r} is gone, and all it stored.")
     else:
-        target = chosen.existing_record().plan.target
-        console.result(f"Environment {chosen.name!r} is stopped. Its data is kept in {folder}.")
+        place = f" in {removed.folder}" if removed.folder else ""
+        console.result(f"Environment {chosen.name!r} is stopped. Its data is kept{place}.")
+    for each in removed.left:
+        how = f"; to remove it: {each.how}" if each.how else ""
+        console.result(f"  {'still there' if purge else 'kept'}: {each.name} ({each.why}{how})")
+    if not purge:
         console.result(f"To come back: {console.me()} deploy {target} -e {chosen.name}")
         console.result(f"To remove it: {console.me()} destroy --purge -e {chosen.name}")
 
@@ -55,14 +65,15 @@ def _tell_gone(name: str | None, json: bool) -> None:
         console.result("There is no such environment; nothing to destroy.")
 
 
-def _ask(name: str, purge: bool, confirm: str | None, stock: "Stock") -> None:
+def _ask(chosen: "Environment", purge: bool, confirm: str | None, stock: "Stock") -> None:
+    name = chosen.name
     if confirm is not None:
         raise UsageError(f"--confirm says {confirm!r}, but the environment is {name!r}.")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         flag = f"--confirm {name}" if purge else "--yes"
         raise UsageError("There is no terminal to ask on.", f"Say `{flag}` to go ahead.")
     lost = "LOST FOR GOOD" if purge else "kept"
-    console.progress(f"CHANGE: environment {name!r} on this computer will be stopped; {lost}:")
+    console.progress(f"CHANGE: environment {name!r} {chosen.target.where} will be stopped; {lost}:")
     for line in _stock_lines(stock):
         console.progress(f"  {line}")
     typed = typer.prompt(

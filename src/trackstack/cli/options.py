@@ -83,3 +83,29 @@ UserNames = Annotated[
     list[str],
     typer.Argument(metavar="NAME…", callback=checked_each(names.user), show_default=False),
 ]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        envvar="AWS_PROFILE",
+        help="The AWS profile with the credentials; kept on this computer.",
+    ),
+]
+AllowAnywhereOption = Annotated[
+    bool, typer.Option("--allow-anywhere", help="Everybody may connect, and then has to log in.")
+]
+RefreshOption = Annotated[
+    bool, typer.Option("--refresh", help="Look first at what was changed in the cloud by hand.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--region", metavar="REGION", help="Where in the cloud. [the profile's, the shell's]"
+    ),
+]
+CloudOption = Annotated[
+    str | None,
+    typer.Option("--target", metavar="aws|gcp", help="Which cloud. [each that can be asked]"),
+]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trackstack.spec import Asked
 
 
-@with_spec_flags
+@with_spec_flags("local")
 def render(
     *,
     asked: "Asked",

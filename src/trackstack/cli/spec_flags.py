@@ -1,4 +1,4 @@
-"""The flags that ask for something a spec can ask for: one table for deploy, plan and render."""
+"""The flags that ask for something a spec can ask for: tables for deploy, plan and render."""
 
 import functools
 import inspect
@@ -11,28 +11,12 @@ import typer
 from trackstack import names
 from trackstack.cli.options import checked, checked_each
 
-_FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "port": (
-        Annotated[
-            int | None,
-            typer.Option(
-                envvar="TRACKSTACK_PORT", min=1024, max=65535, help="Where it listens. [8080]"
-            ),
-        ],
-        ("server", "port"),
-    ),
-    "listen": (
-        Annotated[
-            str | None,
-            typer.Option(
-                envvar="TRACKSTACK_LISTEN",
-                metavar="ADDRESS",
-                callback=checked(names.address),
-                help="On which address; beyond this computer with TLS. [127.0.0.1]",
-            ),
-        ],
-        ("server", "listen"),
-    ),
+Table = dict[str, tuple[Any, tuple[str, ...]]]
+"""By parameter: what Typer shows and checks, and the key of the spec that it sets."""
+
+_MACHINE = "The machine's type, by the cloud's name. [t3.small, e2-small]"
+
+_EVERYWHERE: Table = {
     "hostname": (
         Annotated[
             list[str] | None,
@@ -62,6 +46,51 @@ _FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
             typer.Option(envvar="TRACKSTACK_MLFLOW", metavar="VERSION", help="MLflow's version."),
         ],
         ("server", "mlflow"),
+    ),
+    "extra_package": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="PACKAGE",
+                callback=checked_each(names.requirement),
+                help="Installed beside MLflow, such as a plugin; may be repeated.",
+            ),
+        ],
+        ("server", "extra_packages"),
+    ),
+    "user": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME",
+                callback=checked_each(names.user),
+                help="Who is let in by this deploy; may be repeated. [you]",
+            ),
+        ],
+        ("users",),
+    ),
+}
+_LOCAL: Table = {
+    "port": (
+        Annotated[
+            int | None,
+            typer.Option(
+                envvar="TRACKSTACK_PORT", min=1024, max=65535, help="Where it listens. [8080]"
+            ),
+        ],
+        ("server", "port"),
+    ),
+    "listen": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_LISTEN",
+                metavar="ADDRESS",
+                callback=checked(names.address),
+                help="On which address; beyond this computer with TLS. [127.0.0.1]",
+            ),
+        ],
+        ("server", "listen"),
     ),
     "database": (
         Annotated[
@@ -99,17 +128,6 @@ _FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ],
         ("stores", "artifacts_endpoint"),
     ),
-    "extra_package": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="PACKAGE",
-                callback=checked_each(names.requirement),
-                help="Installed beside MLflow, such as a plugin; may be repeated.",
-            ),
-        ],
-        ("server", "extra_packages"),
-    ),
     "tls": (
         Annotated[
             str | None,
@@ -139,17 +157,6 @@ _FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ],
         ("server", "trusted_proxies"),
     ),
-    "user": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="NAME",
-                callback=checked_each(names.user),
-                help="Who is let in by this deploy; may be repeated. [you]",
-            ),
-        ],
-        ("users",),
-    ),
     "at_login": (
         Annotated[
             bool | None,
@@ -161,20 +168,81 @@ _FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("at_login",),
     ),
 }
-"""By parameter: what Typer shows and checks, and the key of the spec that it sets."""
+_CLOUD: Table = {
+    "region": (
+        Annotated[
+            str | None,
+            typer.Option(metavar="REGION", help="Where in the cloud. [the profile's, the shell's]"),
+        ],
+        ("region",),
+    ),
+    "allow": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NETWORK",
+                callback=checked_each(names.client_network),
+                help="Who may connect; may be repeated. [at first: this computer's own address]",
+            ),
+        ],
+        ("allow",),
+    ),
+    "machine": (
+        Annotated[
+            str | None, typer.Option(envvar="TRACKSTACK_MACHINE", metavar="TYPE", help=_MACHINE)
+        ],
+        ("machine", "type"),
+    ),
+    "database": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="sqlite|postgres",
+                help="SQLite on the machine's data disk, or a PostgreSQL of the cloud's. [sqlite]",
+            ),
+        ],
+        ("database", "kind"),
+    ),
+}
+_GCP: Table = {
+    "project": (
+        Annotated[
+            str | None,
+            typer.Option(metavar="ID", help="In which project. [that of the credentials]"),
+        ],
+        ("project",),
+    ),
+    "zone": (
+        Annotated[
+            str | None,
+            typer.Option(metavar="ZONE", help="The machine's zone. [the region's first]"),
+        ],
+        ("zone",),
+    ),
+}
+TABLES: dict[str, Table] = {
+    "local": {**_LOCAL, **_EVERYWHERE},
+    "aws": {**_CLOUD, **_EVERYWHERE},
+    "gcp": {**_CLOUD, **_GCP, **_EVERYWHERE},
+}
+"""By target."""
 
 
-def with_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every flag of the table, and what was said as its argument `asked`.
+def with_spec_flags(target: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every flag of a target, and what was said as its argument `asked`.
 
     Args:
-        command: a Typer command with a keyword argument `asked`, nested as in a spec.
+        target: such as 'local'. The command is Typer's, with a keyword argument `asked`, nested as
+            in a spec.
     """
+    return functools.partial(_with_flags, TABLES[target])
 
+
+def _with_flags(table: Table, command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_flags(**given: Any) -> None:
         asked: dict[str, Any] = {}
-        for flag, (_, path) in _FLAGS.items():
+        for flag, (_, path) in table.items():
             value = given.pop(flag)
             if value is not None and value != []:
                 group = asked
@@ -186,7 +254,7 @@ def with_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command).parameters
     flags = [
         inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for flag, (kind, _) in _FLAGS.items()
+        for flag, (kind, _) in table.items()
     ]
     kept = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -1,13 +1,13 @@
 """`trackstack users`."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackstack.cli import console
+from trackstack.cli.durations import duration
 from trackstack.cli.options import (
     EnvironmentOption,
     JsonOption,
@@ -118,7 +118,7 @@ def rotate(
     console.may_show_passwords(show_passwords, password_file)
     if bool(name) == everybody:
         raise UsageError("Say who, or --all; not both.")
-    overlap = _duration(keep_old) if keep_old is not None else None
+    overlap = duration(keep_old) if keep_old is not None else None
     chosen = environments.find(environment)
     made = users.rotate(chosen, name or users.people(chosen), overlap)
     _tell("New passwords for", made, show_passwords, password_file, json)
@@ -171,14 +171,6 @@ def _time_to_come(at: datetime | None) -> datetime | None:
             f"--expires {until:%Y-%m-%d %H:%M} is past.", "Say a time to come, in UTC."
         )
     return until
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
-    if found is None:
-        raise UsageError(f"{text!r} is not a time.", "Say it as in 90m, 24h or 7d.")
-    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
 
 
 def _tell(

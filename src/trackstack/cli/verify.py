@@ -50,4 +50,10 @@ def _tell(receipt: "Receipt", kept: str, json: bool) -> None:
     else:
         count = len(receipt.checks)
         held = "1 check" if count == 1 else f"{count} checks"
+        if receipt.from_machine:
+            console.result(
+                f"{receipt.url} does not let this computer in; by its machine's own word {held} "
+                f"held.{kept} `{console.me()} allow add me` lets this computer in."
+            )
+            return
         console.result(f"{receipt.url} is proven: {held} held.{kept}")

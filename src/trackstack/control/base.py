@@ -30,7 +30,13 @@ class ConflictError(Exception):
 
 
 class ControlStore(Protocol):
-    """Bytes under keys, with compare-and-swap writes."""
+    """Bytes under keys, with compare-and-swap writes.
+
+    Attributes:
+        heartbeat_seconds: how often an idle machine reports here, where a report may cost money.
+    """
+
+    heartbeat_seconds: float
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None."""
@@ -52,6 +58,18 @@ class ControlStore(Protocol):
 
         Returns:
             Whether one differs.
+        """
+
+    def ring(self) -> None:
+        """Wake whoever waits for a desired document."""
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so, in order."""
+
+    def modified(self, key: str) -> tuple[datetime, datetime] | None:
+        """When a value was written, and what time it is now, both by the store's own clock.
+
+        None where there is no value.
         """
 
 
@@ -111,12 +129,11 @@ def audit(store: ControlStore, document: DesiredDocument) -> None:
 
     Writer and agent both call this, so that a writer killed after its write leaves one too.
     """
-    key = audit_key(document)
-    if store.get(key) is None:
-        try:
-            store.put(key, audit_entry(document), expect=None)
-        except ConflictError:
-            return  # the other one was faster, with the same bytes
+    try:
+        # Without a look before: a machine may write there, and not read.
+        store.put(audit_key(document), audit_entry(document), expect=None)
+    except ConflictError:
+        return  # the other one was faster, with the same bytes
 
 
 def change_by_me(what: str) -> Change:

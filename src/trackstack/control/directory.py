@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trackstack.control.base import ConflictError, Stored
@@ -19,6 +20,8 @@ BEGUN = ".new-"
 
 class DirectoryStore:
     """Keys are paths below a folder; a tag is the hash of the value."""
+
+    heartbeat_seconds = 30.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,6 +58,23 @@ class DirectoryStore:
                 if left <= 0:
                     return False
                 sleep(left)
+
+    def ring(self) -> None:
+        """Whoever waits is woken by the file system; see ControlStore."""
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so; see ControlStore."""
+        paths = (path.relative_to(self._folder) for path in self._folder.rglob("*"))
+        keys = (path.as_posix() for path in paths if (self._folder / path).is_file())
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def modified(self, key: str) -> tuple[datetime, datetime] | None:
+        """By this computer's clock; see ControlStore."""
+        try:
+            written = (self._folder / key).stat().st_mtime
+        except FileNotFoundError:
+            return None
+        return datetime.fromtimestamp(written, UTC), datetime.now(UTC)
 
     def _differs(self, seen: Mapping[str, str | None]) -> bool:
         for key, tag in seen.items():

@@ -10,20 +10,27 @@ from trackstack.control.base import change, read
 from trackstack.desired import Applied, Release, StepReport, Users
 from trackstack.environment import Environment, Record
 from trackstack.operations import users
-from trackstack.operations.plan import Intent, intend
+from trackstack.operations.plan import Intent, intend, nobody_named
 from trackstack.operations.receipt import Check, Receipt
 from trackstack.operations.users import Login
 from trackstack.operations.verify import verify
 from trackstack.operations.waiting import report_tag, wait_until_applied
 from trackstack.plan import Difference
 from trackstack.release import mlflow_settings, render_release, same_server
+from trackstack.targets.base import Result, Tell
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Told what a deploy does while it works."""
+    """Told what a deploy does while it works.
 
-    on_intent: Callable[[Intent], None] = lambda _: None
+    Attributes:
+        on_intent: before anything is changed, with what a cloud's engine would do; whatever it
+            raises ends the deploy.
+    """
+
+    on_intent: Callable[[Intent, Result | None], None] = lambda _intent, _forecast: None
+    on_event: Tell = lambda _: None
     on_steps: Callable[[tuple[StepReport, ...]], None] = lambda _: None
     on_check: Callable[[Check], None] = lambda _: None
 
@@ -60,10 +67,22 @@ def deploy(
     flags: spec.Asked,
     file: Path | None = None,
     watcher: Watcher = _SILENT,
+    *,
+    own_network: Callable[[], str] = nobody_named,
+    refresh: bool = False,
 ) -> Deployed:
     """Make the environment what flags, file and record say.
 
     Safe to interrupt at any moment and to run again.
+
+    Args:
+        environment: which may not exist yet.
+        target: such as 'local'.
+        flags: what was asked on the command line, nested as in a spec.
+        file: a spec file.
+        watcher: told what goes on.
+        own_network: who may connect to a cloud's machine when nobody was named, ever.
+        refresh: look at the cloud first, and heal what was changed there by hand.
 
     Raises:
         UsageError: something asked for makes no sense; nothing was changed.
@@ -72,14 +91,14 @@ def deploy(
         NotProvenError: a step on the machine failed, or a check did not hold.
     """
     with environment.held("changing", f"trackstack deploy {target}"):
-        intent = intend(environment, target, flags, file)
+        intent = intend(environment, target, flags, file, own_network)
         before = intent.record
         environment.target.check(intent.plan, before.plan if before else None)
         _try_stores(environment, intent)
         if intent.effective.at_login:
             environment.target.check_at_login()
-        watcher.on_intent(intent)
-        logins = _write_desired(environment, intent)
+        watcher.on_intent(intent, _forecast(environment, intent, refresh))
+        logins = _write_desired(environment, intent, watcher.on_event, refresh)
         outdated = report_tag(environment)
         started = not environment.target.running()
         changed = bool(intent.changes) or started or before is None or not before.settled
@@ -107,33 +126,57 @@ def _try_stores(environment: Environment, intent: Intent) -> None:
     """Open an outer database or bucket that is new, or has new credentials."""
     used = intent.record.plan.mlflow if intent.record and intent.record.settled else None
     drivers = intent.drivers
-    if drivers and (used is None or used.stores != intent.plan.mlflow.stores):
+    # A cloud's machine alone reaches its stores.
+    if (
+        environment.place is None
+        and drivers
+        and (used is None or used.stores != intent.plan.mlflow.stores)
+    ):
         content = render_release(intent.plan, environment.target.outputs(intent.plan))
         given = mlflow_settings(content) | intent.store_credentials
         environment.target.try_stores(given, drivers, intent.plan.packages)
 
 
-def _write_desired(environment: Environment, intent: Intent) -> list[Login]:
+def _forecast(environment: Environment, intent: Intent, refresh: bool) -> Result | None:
+    """What a cloud's engine would do; not asked when nothing differs from what is settled."""
     before = intent.record
-    release, _ = read(environment.target.store, Release)
-    if before is not None and release is not None and _same(before, intent):
-        return []
+    if before is not None and _same(before, intent) and not refresh:
+        return None
+    return environment.target.forecast(intent.plan, refresh)
+
+
+def _write_desired(
+    environment: Environment, intent: Intent, tell: Tell = lambda _: None, refresh: bool = False
+) -> list[Login]:
+    before, target = intent.record, environment.target
+    same = before is not None and _same(before, intent)
     record = Record(
         asked=intent.asked,
         spec=intent.effective,
         plan=intent.plan,
+        outputs=before.outputs if before else None,
+        temporary=before.temporary if before else {},
         created=before.created if before else datetime.now(UTC),
         let_in=before.let_in if before else (),
     )
-    environment.write_record(record)
+    if not same:
+        environment.write_record(record)
+    outputs = target.make(intent.plan, tell, refresh)
+    release, _ = read(target.store, Release)
+    if environment.place is not None and outputs != record.outputs:
+        record, same = record.model_copy(update={"outputs": outputs}), False
+        environment.write_record(record)
+    if same and release is not None:
+        return []
+    target.renew_agent()
     new = [name for name in intent.effective.users if name not in record.let_in]
     logins = users.add_missing(environment, new)
-    if intent.plan_changes or release is None or before is None or not before.settled:
-        content = render_release(intent.plan, environment.target.outputs(intent.plan))
-        environment.target.keep_store_credentials(intent.store_credentials)
+    if not same or release is None or before is None or not before.settled:
+        content = render_release(intent.plan, outputs)
+        target.keep_store_credentials(intent.store_credentials)
         if release is None or not same_server(release, content):
             what = ", ".join(each.key for each in intent.plan_changes) or "the recorded plan again"
-            change(environment.target.store, Release, what, lambda _: content)
+            change(target.store, Release, what, lambda _: content)
     environment.write_record(record.model_copy(update={"let_in": (*record.let_in, *new)}))
     return logins
 

@@ -1,12 +1,15 @@
 """Takes an environment down; what it stores stays, unless a purge is asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from trackstack.desired import Part
 from trackstack.environment import Environment
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.operations import users
+from trackstack.targets.base import Kept, Tell
 
 _MOST_RUNS = 10_000
 
@@ -30,6 +33,18 @@ class Stock:
     stored_bytes: int
     last_write: datetime | None
     people: int
+
+
+class Removed(Part):
+    """What a removal left.
+
+    Attributes:
+        folder: that keeps the data on this computer; None after a purge, and in a cloud.
+        left: what the cloud's account still holds of it.
+    """
+
+    folder: Path | None = None
+    left: tuple[Kept, ...] = ()
 
 
 def take_stock(environment: Environment) -> Stock:
@@ -72,23 +87,51 @@ def check(environment: Environment) -> None:
         )
 
 
-def destroy(environment: Environment, purge: bool = False) -> Path | None:
+def destroy(
+    environment: Environment,
+    purge: bool = False,
+    tell: Tell = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Removed:
     """Stop everything; remove everything too when `purge` is set. May be repeated.
 
-    Returns:
-        The folder that keeps the data, or None after a purge.
+    Args:
+        environment: which.
+        purge: remove what it stores too.
+        tell: told what a cloud's engine does.
+        say: told how buckets are emptied.
 
     Raises:
         UsageError: the spec protects it.
     """
     check(environment)
     with environment.held("changing", "trackstack destroy"):
+        if environment.place is not None:
+            return _destroy_in_a_cloud(environment, purge, tell, say)
         environment.target.start_at_login(False)
         environment.target.stop()
         if purge:
             environment.forget()
-            return None
-        record = environment.existing_record()
-        if record.removed is None:
-            environment.write_record(record.model_copy(update={"removed": datetime.now(UTC)}))
-    return environment.folder
+            return Removed()
+        _note_removal(environment)
+    return Removed(folder=environment.folder)
+
+
+def _destroy_in_a_cloud(
+    environment: Environment, purge: bool, tell: Tell, say: Callable[[str], None]
+) -> Removed:
+    record, cloud = environment.existing_record(), environment.cloud
+    if not purge:
+        # First, so that a killed removal is gone on with and not taken for a server.
+        _note_removal(environment)
+    cloud.remove(record.plan, purge, tell, say)
+    left = tuple(cloud.left())
+    if purge:
+        environment.forget()
+    return Removed(left=left)
+
+
+def _note_removal(environment: Environment) -> None:
+    record = environment.existing_record()
+    if record.removed is None:
+        environment.write_record(record.model_copy(update={"removed": datetime.now(UTC)}))

@@ -40,7 +40,7 @@ def _environment(environment: Environment) -> Iterator[Finding]:
     except TrackstackError as error:
         yield raised(error, "record")
         return
-    damaged = [*_documents(environment, record)]
+    damaged = [*_documents(environment)]
     yield from damaged or [ok("documents", "Its documents are whole.")]
     if damaged:
         return
@@ -50,7 +50,7 @@ def _environment(environment: Environment) -> Iterator[Finding]:
     yield _credentials(environment)
 
 
-def _documents(environment: Environment, record: Record) -> Iterator[Finding]:
+def _documents(environment: Environment) -> Iterator[Finding]:
     machine = environment.outputs.machine
     kinds: dict[type[Document], str | None] = {
         Release: None,

@@ -2,14 +2,16 @@
 
 import getpass
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from trackstack import lock, spec
+from trackstack import lock, spec, user_data
 from trackstack.environment import Environment, Record
 from trackstack.errors import UsageError
 from trackstack.operations import store_credentials
-from trackstack.plan import Difference, Plan, differences, make_plan
+from trackstack.plan import Difference, Plan, control_address, differences, make_plan
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,24 @@ class Intent:
         return [*self.plan_changes, *self.record_changes]
 
 
+def nobody_named() -> str:
+    """Where no terminal says whose network may connect.
+
+    Raises:
+        UsageError: always.
+    """
+    raise UsageError(
+        "Nobody has said who may connect.",
+        "Say `--allow NETWORK`, such as `--allow 198.51.100.0/24`, or `--allow-anywhere`.",
+    )
+
+
 def intend(
-    environment: Environment, target: str, flags: spec.Asked, file: Path | None = None
+    environment: Environment,
+    target: str,
+    flags: spec.Asked,
+    file: Path | None = None,
+    own_network: Callable[[], str] = nobody_named,
 ) -> Intent:
     """Work out what a deploy would do; flags go before the file, the file before the record.
 
@@ -55,6 +73,7 @@ def intend(
         target: such as 'local'.
         flags: what was asked on the command line, nested as in a spec.
         file: a spec file; then a key it lacks counts as no longer asked for.
+        own_network: who may connect to a cloud's machine when nobody was named, ever.
 
     Raises:
         UsageError: something asked for makes no sense.
@@ -66,32 +85,69 @@ def intend(
             "Give the new one another name with `-e`.",
         )
     recorded = record.asked if record else {}
-    below = recorded if file is None else spec.load(file)
+    below = recorded if file is None else spec.load(file, target)
     asked = spec.merged(spec.without_other_tls(below, flags), flags)
     _fits(asked, environment, target)
     fallback = spec.defaults(target, environment.name, _account(), lock.DEFAULT_MLFLOW)
     decided = record.spec.model_dump() if record else {}
     content = spec.decide(asked, recorded, decided, fallback)
+    content = environment.target.decided(content, record.plan if record else None)
+    if target != "local" and content["allow"] is None:
+        content["allow"] = [own_network()]
     effective = spec.validate(content, "What was asked")
     _same_stores(record, effective)
-    kept = environment.target.store_credentials()
-    same = store_credentials.of_same(kept, record.spec.stores, effective.stores) if record else {}
-    credentials = store_credentials.find(effective.stores, os.environ, Path.home(), same)
-    given = record.plan.mlflow.secrets if record else 0
-    if credentials != kept:
-        given += 1
-    plan = make_plan(effective, _packages(effective, record), given)
+    credentials, given = _credentials(environment, record, effective)
+    plan = make_plan(
+        effective,
+        _packages(effective, record),
+        given,
+        _user_data(effective, record),
+        _networks_for_now(record),
+    )
+    plan = environment.target.taken_up(
+        plan, record.plan if record else None, bool(record and record.removed)
+    )
     return Intent(
         record=record,
         asked=asked,
         effective=effective,
         plan=plan,
         store_credentials=credentials,
-        drivers=_drivers(effective.stores),
+        drivers=_drivers(effective),
         left_behind=_left_behind(record, effective),
         plan_changes=differences(record.plan if record else None, plan),
         record_changes=_record_differences(record, effective),
     )
+
+
+def _credentials(
+    environment: Environment, record: Record | None, effective: spec.Spec
+) -> tuple[dict[str, str], int]:
+    """What opens outer stores, and how often it was given; a cloud's machine has an identity."""
+    if not isinstance(effective, spec.LocalSpec):
+        return {}, 0
+    kept = environment.target.store_credentials()
+    same = {}
+    if record and isinstance(record.spec, spec.LocalSpec):
+        same = store_credentials.of_same(kept, record.spec.stores, effective.stores)
+    credentials = store_credentials.find(effective.stores, os.environ, Path.home(), same)
+    given = record.plan.mlflow.secrets if record else 0
+    return credentials, given + 1 if credentials != kept else given
+
+
+def _user_data(effective: spec.Spec, record: Record | None) -> str:
+    """What a cloud's machine is started with: once recorded, a newer kit changes nothing of it."""
+    if not isinstance(effective, spec.AwsSpec | spec.GcpSpec):
+        return ""
+    if record and record.plan.cloud:
+        return record.plan.cloud.user_data
+    return user_data.render_user_data(effective.target, control_address(effective))
+
+
+def _networks_for_now(record: Record | None) -> list[str]:
+    now = datetime.now(UTC)
+    temporary = record.temporary if record else {}
+    return [network for network, until in temporary.items() if until > now]
 
 
 def _record_differences(record: Record | None, effective: spec.Spec) -> list[Difference]:
@@ -99,8 +155,8 @@ def _record_differences(record: Record | None, effective: spec.Spec) -> list[Dif
     found = [Difference(key="users", before=None, after=", ".join(new))] if new else []
     words = {True: "true", False: "false"}
     for key in ("protected", "at_login"):
-        before = getattr(record.spec, key) if record else False
-        after = getattr(effective, key)
+        before = getattr(record.spec, key, False) if record else False
+        after = getattr(effective, key, False)
         if after != before:
             found.append(Difference(key=key, before=words[before], after=words[after]))
     return found
@@ -108,26 +164,31 @@ def _record_differences(record: Record | None, effective: spec.Spec) -> list[Dif
 
 def _packages(effective: spec.Spec, record: Record | None) -> str:
     wanted = effective.server
-    drivers = _drivers(effective.stores)
+    drivers = _drivers(effective)
     if record is not None:
         had = (record.spec.server.mlflow, record.spec.server.extra_packages)
-        same_drivers = _drivers(record.spec.stores) == drivers
+        same_drivers = _drivers(record.spec) == drivers
         if same_drivers and had == (wanted.mlflow, wanted.extra_packages):
             return record.plan.packages
     return lock.for_mlflow(wanted.mlflow, [*drivers, *wanted.extra_packages])
 
 
-def _drivers(stores: spec.Stores) -> list[str]:
+def _drivers(effective: spec.Spec) -> list[str]:
+    bucket = {"s3": lock.S3_CLIENT, "gs": lock.GCS_CLIENT}
+    if not isinstance(effective, spec.LocalSpec):
+        # Both, whatever the database: so that one lock fits every environment of a cloud.
+        return [lock.POSTGRESQL_DRIVER, bucket["s3" if effective.target == "aws" else "gs"]]
+    stores = effective.stores
     needed = [lock.POSTGRESQL_DRIVER] if stores.database else []
-    if stores.artifacts:
-        bucket = {"s3": lock.S3_CLIENT, "gs": lock.GCS_CLIENT}
-        needed.append(bucket[stores.artifacts.partition(":")[0]])
-    return needed
+    return needed + ([bucket[stores.artifacts.partition(":")[0]]] if stores.artifacts else [])
 
 
 def _same_stores(record: Record | None, effective: spec.Spec) -> None:
     """Refuse to leave behind what is stored: nothing moves it from one kind to the other."""
     if record is None:
+        return
+    if not (isinstance(record.spec, spec.LocalSpec) and isinstance(effective, spec.LocalSpec)):
+        _same_kind_of_database(record, effective)
         return
     before, after = record.spec.stores, effective.stores
     for what, had, wanted in (
@@ -143,9 +204,25 @@ def _same_stores(record: Record | None, effective: spec.Spec) -> None:
             )
 
 
+def _same_kind_of_database(record: Record, effective: spec.Spec) -> None:
+    had, wanted = (
+        each.database.kind if isinstance(each, spec.CloudSpec) else None
+        for each in (record.spec, effective)
+    )
+    if had != wanted:
+        raise UsageError(
+            f"Environment {record.spec.environment!r} keeps its runs in {had}, and nothing moves "
+            f"them to {wanted}: they would be left behind.",
+            f"Deploy a new environment with `-e NAME --database {wanted}`, copy what you need with "
+            "the package mlflow-export-import, then destroy this one.",
+        )
+
+
 def _left_behind(record: Record | None, effective: spec.Spec) -> list[str]:
     """Tell what stays in the store of before: nothing moves it to one of the same kind either."""
-    if record is None:
+    if record is None or not isinstance(record.spec, spec.LocalSpec):
+        return []
+    if not isinstance(effective, spec.LocalSpec):
         return []
     before, after = record.spec.stores, effective.stores
     told = "{what} stay in {where}: nothing moves them, and this server will not show them."

@@ -34,6 +34,7 @@ class Receipt(Part):
     Attributes:
         environment: its name; None for a server that is known by its address only.
         quick: whether only reads were tried.
+        from_machine: whether this computer is not let in, so that the machine looked at itself.
     """
 
     environment: str | None
@@ -41,6 +42,7 @@ class Receipt(Part):
     kit: str = __version__
     at: AwareDatetime
     quick: bool
+    from_machine: bool = False
     checks: tuple[Check, ...]
 
     @property

@@ -7,6 +7,7 @@ import httpx
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError
 from trackstack.operations import users
+from trackstack.operations.own_word import lets_me_in, looked_at_itself
 from trackstack.operations.receipt import OnCheck, Prover, Receipt, must_be_known, must_hold
 from trackstack.operations.strangers import (
     LOCATIONS,
@@ -39,12 +40,17 @@ def verify(
     if not environment.target.running():
         raise NotProvenError(
             f"Environment {environment.name!r} does not run.",
-            f"Start it with `trackstack deploy local -e {environment.name}`.",
+            f"Start it with `trackstack deploy {environment.kind} -e {environment.name}`.",
         )
     prover = Prover(on_check)
     url = environment.url
     must_be_known(url)
     started = datetime.now(UTC)
+    if environment.place is not None and not lets_me_in(environment.outputs.address or url):
+        receipt = looked_at_itself(environment, prover, started)
+        environment.keep_receipt(receipt.model_dump_json(indent=1) + "\n", started)
+        must_hold(receipt, f"`trackstack logs agent -e {environment.name}` says more.")
+        return receipt
     with http_client(url, environment.authorities()) as stranger:
         if quick:
             _prove_quickly(prover, environment, stranger)

@@ -4,7 +4,7 @@ What is asked stays apart from what is decided: `decide` fills the gaps, so that
 asked for keeps what the first deploy decided, whatever a newer kit would choose.
 """
 
-from trackstack.spec.cloud import AwsSpec, CloudSpec
+from trackstack.spec.cloud import AwsSpec, CloudSpec, GcpSpec
 from trackstack.spec.deciding import decide, default_workers, merged, without_other_tls
 from trackstack.spec.kinds import EVERYWHERE, LOOPBACK, Asked
 from trackstack.spec.local import LocalSpec, Server, Stores
@@ -16,6 +16,7 @@ __all__ = [
     "Asked",
     "AwsSpec",
     "CloudSpec",
+    "GcpSpec",
     "LocalSpec",
     "Server",
     "Spec",

@@ -26,10 +26,10 @@ from trackstack.spec.kinds import (
 class CloudServer(Strict):
     """The tracking server itself; it listens on port 443 and shows a certificate of its own."""
 
-    hostnames: list[Hostname] = []
+    hostnames: list[Hostname] = Field(default_factory=list)
     workers: Workers
     mlflow: MlflowVersion
-    extra_packages: list[Package] = []
+    extra_packages: list[Package] = Field(default_factory=list)
 
 
 class Machine(Strict):
@@ -86,7 +86,7 @@ class CloudSpec(Strict):
     server: CloudServer
     database: CloudDatabase
     backups: Backups
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     users: Annotated[list[UserName], Field(min_length=1)]
     protected: bool
 
@@ -99,6 +99,16 @@ class AwsSpec(CloudSpec):
     zones: Annotated[list[str], Field(min_length=1)]
     cidr: str
     given: cloud_plan.Given = cloud_plan.Given()
+
+
+class GcpSpec(CloudSpec):
+    """One environment on Google Cloud, with every value decided."""
+
+    target: Literal["gcp"]
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    project_number: Annotated[str, Field(pattern=r"^[0-9]+$")]
+    zone: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
+    given: cloud_plan.GcpGiven = cloud_plan.GcpGiven()
 
 
 def _common(environment: str, account: str, mlflow: str) -> Asked:
@@ -143,7 +153,31 @@ def _aws(environment: str, account: str, mlflow: str) -> Asked:
     }
 
 
-DEFAULTS: dict[str, Callable[[str, str, str], Asked]] = {"aws": _aws}
+def _gcp(environment: str, account: str, mlflow: str) -> Asked:
+    return {
+        "target": "gcp",
+        **_common(environment, account, mlflow),
+        "project": None,
+        "project_number": None,
+        "zone": None,
+        "machine": {
+            "type": "e2-small",
+            "image": None,
+            "root_gigabytes": 16,
+            "data_gigabytes": 20,
+        },
+        "database": {
+            "kind": "sqlite",
+            "version": "17",
+            "size": "db-f1-micro",
+            "gigabytes": 10,
+            "high_availability": False,
+        },
+        "given": cloud_plan.GcpGiven().model_dump(),
+    }
+
+
+DEFAULTS: dict[str, Callable[[str, str, str], Asked]] = {"aws": _aws, "gcp": _gcp}
 """By target: from environment, account on this computer and MLflow's version."""
 
 EXAMPLES: dict[str, Asked] = {
@@ -154,6 +188,15 @@ EXAMPLES: dict[str, Asked] = {
         "allow": ["198.51.100.0/24"],
         "machine": {"image": "ami-0123456789abcdef0"},
         "server": {"workers": 1},
-    }
+    },
+    "gcp": {
+        "project": "team-project",
+        "project_number": "123456789012",
+        "region": "us-central1",
+        "zone": "us-central1-a",
+        "allow": ["198.51.100.0/24"],
+        "machine": {"image": "projects/debian-cloud/global/images/debian-13-trixie-v20260901"},
+        "server": {"workers": 1},
+    },
 }
 """Stand where the target has to look, while a file is checked by itself."""

@@ -77,5 +77,3 @@ def default_workers(cores: int | None = None, memory: int | None = None) -> int:
     # Half of the memory is left to everything else.
     fitting = 1 + int((memory / 2 - 480e6) // 280e6)
     return max(1, min(4, cores, fitting))
-
-

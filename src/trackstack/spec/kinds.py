@@ -1,4 +1,4 @@
-"""The kinds of values a spec holds, each with its rule, and the words that say what would be right."""
+"""The kinds of values a spec holds: each with its rule, and with words for what would be right."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,9 @@ Endpoint = Annotated[str, AfterValidator(names.endpoint)]
 Package = Annotated[str, AfterValidator(names.requirement)]
 MlflowVersion = Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+\.[0-9]+$")]
 
-Networks = Annotated[list[Annotated[str, AfterValidator(names.client_network)]], Field(min_length=1)]
+Networks = Annotated[
+    list[Annotated[str, AfterValidator(names.client_network)]], Field(min_length=1)
+]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)+-?[0-9]+$")]
 Gigabytes = Annotated[int, Field(ge=1, le=16384)]
 Days = Annotated[int, Field(ge=1, le=1000)]
@@ -40,7 +42,7 @@ RIGHT = {
     "users": "a list of names, such as [ada, grace]",
     "protected": "true or false",
     "at_login": "true or false",
-    "target": "'local' or 'aws'",
+    "target": "'local', 'aws' or 'gcp'",
     "server": "a group of keys such as port and workers",
     "stores": "a group of keys such as database and artifacts",
     "database": "an address such as 'postgresql://user@host:5432/name'",
@@ -55,6 +57,8 @@ RIGHT = {
     "trusted_proxies": "a list of networks, such as [10.0.0.0/24]",
     "account": "an account's 12 digits, in quotes, such as '123456789012'",
     "region": "a region, such as 'eu-central-1'",
+    "project": "a project's id, such as 'team-project'",
+    "zone": "a zone, such as 'us-central1-a'",
     "zones": "a list of zones, such as [eu-central-1a, eu-central-1b]",
     "allow": "a list of networks, such as [198.51.100.0/24]",
     "tags": "names and values, such as {team: vision}",
@@ -81,7 +85,6 @@ EACH = {
     "zones": "a zone, such as eu-central-1a",
 }
 """What one of a list should be."""
-
 
 
 class Strict(BaseModel):

@@ -33,14 +33,14 @@ class Server(Strict):
 
     listen: Address = LOOPBACK
     port: Port
-    hostnames: list[Hostname] = []
+    hostnames: list[Hostname] = Field(default_factory=list)
     tls: Literal["own", "files", "upstream"] = "own"
     certificate: PemFile | None = None
     key: PemFile | None = None
-    trusted_proxies: list[Network] = []
+    trusted_proxies: list[Network] = Field(default_factory=list)
     workers: Workers
     mlflow: MlflowVersion
-    extra_packages: list[Package] = []
+    extra_packages: list[Package] = Field(default_factory=list)
 
     @property
     def beyond_loopback(self) -> bool:
@@ -117,5 +117,3 @@ def defaults(environment: str, account: str, mlflow: str) -> Asked:
         "protected": False,
         "at_login": False,
     }
-
-

@@ -11,15 +11,19 @@ from pydantic.fields import FieldInfo
 from trackstack import names
 from trackstack.errors import UsageError, printable
 from trackstack.spec import cloud, local
-from trackstack.spec.cloud import AwsSpec
+from trackstack.spec.cloud import AwsSpec, GcpSpec
 from trackstack.spec.deciding import merged
 from trackstack.spec.kinds import EACH, RIGHT, Asked
 from trackstack.spec.local import LocalSpec
 
-Spec = LocalSpec | AwsSpec
+Spec = LocalSpec | AwsSpec | GcpSpec
 """One environment, with every value decided."""
 
-_MODELS: dict[str, type[LocalSpec] | type[AwsSpec]] = {"local": LocalSpec, "aws": AwsSpec}
+_MODELS: dict[str, type[LocalSpec] | type[AwsSpec] | type[GcpSpec]] = {
+    "local": LocalSpec,
+    "aws": AwsSpec,
+    "gcp": GcpSpec,
+}
 
 _MOST_BYTES = 64 * 1024
 _MOST_REFERENCES = 10

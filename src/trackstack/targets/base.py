@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
-from pydantic import AwareDatetime
-
 from trackstack.control.base import ControlStore
 from trackstack.desired import Part
 from trackstack.errors import TrackstackError
@@ -77,13 +75,6 @@ class Kept(Part):
     how: str | None = None
 
 
-class Sight(Part):
-    """What the control store says of a report's age, by the store's own clock."""
-
-    written: AwareDatetime
-    now: AwareDatetime
-
-
 class Target(Protocol):
     """One environment's place: it makes a plan's machine and store exist, and takes them away.
 
@@ -133,6 +124,18 @@ class Target(Protocol):
             tell: told what happens to each resource.
             refresh: look at the cloud first, and heal what was changed by hand.
         """
+
+    def taken_up(self, plan: Plan, recorded: Plan | None, removed: bool) -> Plan:
+        """The plan, made from what a removal left.
+
+        Args:
+            plan: what is to exist.
+            recorded: what was to exist before, or None.
+            removed: whether it was removed since, with its data kept.
+        """
+
+    def renew_agent(self) -> None:
+        """Have the machine run this kit's agent, where the agent travels to it."""
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here, before anything is changed.
@@ -230,3 +233,40 @@ class Target(Protocol):
             service: 'nginx', 'mlflow' or 'agent'.
             follow: whether to wait for further lines.
         """
+
+
+class CloudTarget(Target, Protocol):
+    """What only an environment in a cloud has."""
+
+    def names(self) -> list[str]:
+        """The environments that the account holds the record of."""
+
+    def lock(self) -> dict[str, Any] | None:
+        """The engine's note of who is changing the environment: username, hostname, pid, timestamp.
+
+        None when nobody is.
+        """
+
+    def unlock(self) -> None:
+        """Free the lock of a run that is gone."""
+
+    def admin_request(self, plan: Plan) -> str:
+        """What an administrator has to permit or make for a plan, as text to hand over."""
+
+    def remove(self, plan: Plan, purge: bool, tell: Tell, say: Callable[[str], None]) -> None:
+        """Take the environment out of the cloud; what holds data stays unless `purge` is set.
+
+        May be repeated until nothing of it is left.
+
+        Args:
+            plan: as recorded.
+            purge: remove buckets, disks and backups too, and all record of the environment.
+            tell: told what happens to each resource.
+            say: told how a bucket is emptied.
+        """
+
+    def left(self) -> list[Kept]:
+        """What in the account still carries the environment's tags, by the cloud's own word."""
+
+    def console(self, machine: str) -> str:
+        """What a machine wrote to its serial console, as far as the cloud keeps it."""

@@ -8,10 +8,13 @@ import importlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from pulumi import automation as auto
@@ -22,11 +25,17 @@ from semver import VersionInfo
 from trackstack import bundle
 from trackstack.cloud_plan import KIT, Aws, Part
 from trackstack.targets import engine_failures
+from trackstack.targets.account import Unfinished
 from trackstack.targets.base import Result, Tell
 from trackstack.targets.engine_events import Listener
 
 OLDEST = "3.250.0"
 """The engine that the tests run on."""
+
+_DATABASES = {"aws:rds/instance:Instance", "gcp:sql/databaseInstance:DatabaseInstance"}
+
+_INSTALLED = "pulumi"
+"""The folder of an engine that the kit installed, in a room's home."""
 
 _R = TypeVar("_R")
 
@@ -51,22 +60,50 @@ class Room(Part):
     variables: Mapping[str, str] = {}
 
 
-class Unfinished(Part):
-    """A resource that was being worked on when a run was killed.
-
-    Attributes:
-        what: 'creating', 'updating', 'deleting' and the like, as the engine calls it.
-        inputs: as they were sent; secrets are marked and not readable.
-    """
-
-    urn: str
-    resource: str
-    type: str
-    what: str
-    inputs: Mapping[str, Any]
-
-
 Find = Callable[[Unfinished], str | None]
+
+
+def check(home: Path) -> None:
+    """See that there is an engine that will do.
+
+    Args:
+        home: as a room's; one may have been installed there.
+
+    Raises:
+        MissingError: there is none, or it is too old.
+    """
+    _version(_program(home))
+
+
+def install(home: Path) -> Path:
+    """Download the engine that the tests run on into a folder of the kit's own.
+
+    Returns:
+        The program.
+
+    Raises:
+        MissingError: it cannot be downloaded.
+    """
+    try:
+        auto.PulumiCommand.install(root=str(home / _INSTALLED), version=VersionInfo.parse(OLDEST))
+    except Exception as error:  # the SDK runs a script of Pulumi's, and lets anything through
+        raise engine_failures.not_installed(OLDEST) from error
+    return home / _INSTALLED / "bin" / "pulumi"
+
+
+@contextmanager
+def empty_room(stack: str, variables: Mapping[str, str]) -> Iterator[Room]:
+    """A room in which nothing is recorded, for a look ahead; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="trackstack-") as folder:
+        state = Path(folder) / "state"
+        state.mkdir()
+        yield Room(
+            stack=stack,
+            state=f"file://{state}",
+            home=Path(folder),
+            key=SecretStr(token_hex(16)),
+            variables=variables,
+        )
 
 
 def preview(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -> Result:
@@ -76,8 +113,24 @@ def preview(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = Fal
     return Result(events=heard.events)
 
 
-def up(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -> Result:
+def up(
+    room: Room,
+    plan: Aws,
+    tell: Tell | None = None,
+    *,
+    refresh: bool = False,
+    secrets: Mapping[str, SecretStr] | None = None,
+    only: Sequence[str] | None = None,
+) -> Result:
     """Make the plan true; with `refresh`, what somebody changed or removed by hand is healed.
+
+    Args:
+        room: whose state.
+        plan: what is to exist.
+        tell: what is called with each event.
+        refresh: look at the cloud first.
+        secrets: what the program needs and the plan does not hold.
+        only: the URNs of the only resources to touch; all when None.
 
     Raises:
         ResourceError: the cloud refused something; what was made is recorded.
@@ -86,8 +139,11 @@ def up(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -
     """
     heard = Listener(tell)
     done = _told(
-        lambda: open_stack(room, plan).up(
-            on_event=heard, show_secrets=False, refresh=refresh or None
+        lambda: open_stack(room, plan, secrets).up(
+            on_event=heard,
+            show_secrets=False,
+            refresh=refresh or None,
+            target=list(only) if only else None,
         ),
         heard,
     )
@@ -116,6 +172,28 @@ def destroy(room: Room, tell: Tell | None = None) -> Result:
 def outputs(room: Room) -> dict[str, Any]:
     """What the program exported at the last run, without secrets."""
     return _plain(_told(lambda: open_stack(room).outputs()))
+
+
+def databases(room: Room) -> list[str]:
+    """The URNs of the managed databases on record."""
+    state = _told(lambda: open_stack(room).export_stack()).deployment or {}
+    return [
+        each["urn"]
+        for each in state.get("resources") or []
+        if each["type"] in _DATABASES and not each.get("delete")
+    ]
+
+
+def unprotect(room: Room) -> None:
+    """Have the record protect nothing any more, so that `destroy` removes all."""
+    stack = _told(lambda: open_stack(room))
+    whole = _told(stack.export_stack)
+    state = dict(whole.deployment or {})
+    resources = state.get("resources") or []
+    if any(each.get("protect") for each in resources):
+        state["resources"] = [{**each, "protect": False} for each in resources]
+        free = auto.Deployment(version=whole.version, deployment=state)
+        _told(lambda: stack.import_stack(free))
 
 
 def unlock(room: Room) -> None:
@@ -166,15 +244,17 @@ def mend(room: Room, find: Find, tell: Tell | None = None) -> Result:
     return refresh(room, tell)
 
 
-def open_stack(room: Room, plan: Aws | None = None) -> auto.Stack:
+def open_stack(
+    room: Room, plan: Aws | None = None, secrets: Mapping[str, SecretStr] | None = None
+) -> auto.Stack:
     """The environment's stack; made when there is none."""
     work = room.home / "work" / room.stack
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     workspace = auto.LocalWorkspace(
         work_dir=str(work),
         pulumi_home=str(room.home / "engine"),
-        program=program_of(plan),
-        pulumi_command=_Command(room.program),
+        program=program_of(plan, secrets),
+        pulumi_command=_Command(room),
         env_vars={
             **room.variables,
             "PULUMI_CONFIG_PASSPHRASE": room.key.get_secret_value(),
@@ -195,9 +275,15 @@ def _backend(state: str) -> str:
 class _Command(auto.PulumiCommand):
     """The pulumi program at a path of the caller's; the SDK wants a folder with bin/ in it."""
 
-    def __init__(self, program: Path | None) -> None:
-        self.command = str(program or "pulumi")
+    def __init__(self, room: Room) -> None:
+        self.command = str(room.program or _program(room.home))
         self.version = _version(self.command)
+
+
+def _program(home: Path) -> str:
+    """The one that the kit installed, or the one on PATH."""
+    installed = home / _INSTALLED / "bin" / "pulumi"
+    return str(installed) if installed.is_file() else "pulumi"
 
 
 @cache
@@ -217,7 +303,9 @@ def _version(program: str) -> VersionInfo:
     return version
 
 
-def program_of(plan: Aws | None) -> Callable[[], None]:
+def program_of(
+    plan: Aws | None, secrets: Mapping[str, SecretStr] | None = None
+) -> Callable[[], None]:
     """The program in stacks/, or nothing at all where only the record is worked on."""
     if plan is None:
         return lambda: None

@@ -148,6 +148,15 @@ def missing() -> MissingError:
     )
 
 
+def not_installed(version: str) -> MissingError:
+    """The engine could not be downloaded."""
+    return MissingError(
+        f"Pulumi {version} could not be downloaded.",
+        "Check the network and the proxy, or install it by hand: "
+        "https://www.pulumi.com/docs/install/",
+    )
+
+
 def sentence(message: str) -> str:
     """The cloud's own reason in what a provider reports: one line, without the wrapping."""
     lines = [line.strip(" *\t") for line in _ANSI.sub("", message).splitlines()]

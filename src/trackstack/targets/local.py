@@ -83,6 +83,13 @@ class Local:
         """The agent makes all there is; see Target."""
         return self.outputs(plan)
 
+    def taken_up(self, plan: Plan, _recorded: Plan | None, _removed: bool) -> Plan:
+        """What stays lies where it lay; see Target."""
+        return plan
+
+    def renew_agent(self) -> None:
+        """The agent is this very kit's; see Target."""
+
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here; see Target."""
         _raise(computer.folder_problem(self._machine, computer.kernel(), computer.mounts()))

@@ -1,0 +1,101 @@
+"""What control stores in buckets share: a bell to wait for, and the wait itself.
+
+Each look costs a request, so whoever waits for desired documents looks at one small object only,
+the bell, which every writer of a desired document rings after its write. A ring is lost when its
+writer is killed in between; now and then everything is looked at.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from secrets import token_bytes
+
+from trackstack.control.base import Stored
+
+BELL = "desired/bell"
+DESIRED = "desired/"
+
+_BELL_SECONDS = 5.0
+"""17,280 looks a day."""
+_LOST_RING_SECONDS = 300.0
+"""How long a change may go unnoticed whose writer was killed before it rang."""
+_SECONDS = 1.0
+"""Between looks at anything else: a person waits for it."""
+
+
+class BucketStore(ABC):
+    """A control store in a bucket; see ControlStore."""
+
+    heartbeat_seconds = 60.0
+
+    _bell: str | None = None
+    _looked: float | None = None
+    sleep: Callable[[float], None] = staticmethod(time.sleep)
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def put(self, key: str, data: bytes, expect: str | None) -> str:
+        """Write a value when the key's tag is the expected one, and ring; see ControlStore."""
+        tag = self._put(key, data, expect)
+        if key.startswith(DESIRED):
+            self.ring()
+        return tag
+
+    def ring(self) -> None:
+        """Wake whoever waits for a desired document."""
+        self._put_anyway(BELL, token_bytes(8))
+
+    def wait_for_change(self, seen: Mapping[str, str | None], timeout: float) -> bool:
+        """Wait for another tag under one of the keys; see ControlStore."""
+        until = self.clock() + timeout
+        desired = all(key.startswith(DESIRED) for key in seen)
+        while True:
+            if self._differs_after_a_ring(seen) if desired else self._differs(seen):
+                return True
+            left = until - self.clock()
+            if left <= 0:
+                return False
+            self.sleep(min(_BELL_SECONDS if desired else _SECONDS, left))
+
+    def _differs_after_a_ring(self, seen: Mapping[str, str | None]) -> bool:
+        now = self.clock()
+        overdue = self._looked is None or now - self._looked > _LOST_RING_SECONDS
+        if not overdue and not self._changed(BELL, self._bell):
+            return False
+        # The bell first: whoever rings during the look is heard by the next.
+        self._bell = self._tag(BELL)
+        self._looked = now
+        return self._differs(seen)
+
+    def get(self, key: str) -> Stored | None:
+        """The value under a key, or None; see ControlStore."""
+        return self.get_unless(key, None)
+
+    @abstractmethod
+    def get_unless(self, key: str, seen: str | None) -> Stored | None:
+        """The value under a key, or None where there is none or its tag is the one seen."""
+
+    @abstractmethod
+    def modified(self, key: str) -> tuple[datetime, datetime] | None:
+        """When a value was written, and what time it is now, both by the store's clock."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so, in order."""
+
+    @abstractmethod
+    def _put(self, key: str, data: bytes, expect: str | None) -> str: ...
+
+    @abstractmethod
+    def _put_anyway(self, key: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _changed(self, key: str, seen: str | None) -> bool:
+        """Whether the key's tag is another than the one seen; None stands for no value."""
+
+    def _tag(self, key: str) -> str | None:
+        stored = self.get(key)
+        return stored.tag if stored else None
+
+    def _differs(self, seen: Mapping[str, str | None]) -> bool:
+        return any(self._changed(key, tag) for key, tag in seen.items())

@@ -1,0 +1,47 @@
+"""What the person must be permitted to do in a Google Cloud project, held against its own word."""
+
+from collections.abc import Iterator
+
+import yaml
+
+from trackstack.cloud_plan import Gcp
+from trackstack.targets.gcp_api import Api
+from trackstack.templating import render
+
+_AT_ONCE = 100
+"""https://cloud.google.com/resource-manager/reference/rest/v1/projects/testIamPermissions"""
+
+
+def deployer_role(plan: Gcp) -> str:
+    """The custom role of whoever deploys, as `gcloud iam roles create --file` takes it."""
+    return render("policies/gcp-deployer.yaml.j2", {"database": plan.database is not None})
+
+
+def denied(api: Api, plan: Gcp) -> list[str]:
+    """The permissions of the deployer's role that these credentials lack in the project."""
+    wanted = list(_permissions(plan))
+    held: set[str] = set()
+    for start in range(0, len(wanted), _AT_ONCE):
+        answer = api.post(
+            "resource_manager",
+            f"projects/{plan.project}:testIamPermissions",
+            {"permissions": wanted[start : start + _AT_ONCE]},
+        )
+        held |= set(answer.get("permissions", []))
+    return [each for each in wanted if each not in held]
+
+
+def request(who: str, plan: Gcp) -> str:
+    """A text for an administrator: what to permit, or what to make in place of it."""
+    values = {
+        "who": who,
+        "environment": plan.environment,
+        "project": plan.project,
+        "region": plan.region,
+        "role": deployer_role(plan),
+    }
+    return render("policies/gcp-request.md.j2", values)
+
+
+def _permissions(plan: Gcp) -> Iterator[str]:
+    yield from yaml.safe_load(deployer_role(plan))["includedPermissions"]

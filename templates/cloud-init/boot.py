@@ -1,0 +1,222 @@
+"""Makes a machine a trackstack server: fetches the agent, which does all the rest.
+
+boot.py MACHINE_JSON FOLDER        becomes the supervisor of FOLDER/machine
+boot.py MACHINE_JSON FOLDER agent  becomes its agent, each time the supervisor starts that
+
+desired/agent.json in the control store names the wanted agent by the SHA-256 of its archive and of
+its packages' lock; nothing with another hash is run. Beside an agent that proved itself another is
+tried first: unless it reports before its alarm, the first comes back and the other is refused.
+Needs Python 3.11 with venv, listens nowhere, holds no secret. See agent/itself.py for state.json.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+TRIAL_SECONDS = 40
+AGAIN_SECONDS = 600
+MACHINE, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
+AGENTS = FOLDER / "agent"
+STATE = AGENTS / "state.json"
+PYTHON = AGENTS / "python"
+SETTINGS = json.loads(MACHINE.read_text())
+STORE = urllib.parse.urlsplit(SETTINGS["store"])
+
+
+def ask(url, method="GET", **headers):
+    request = urllib.request.Request(url, None, headers, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def metadata(path):
+    """What the cloud tells a machine of itself; AWS only with a session's token (IMDSv2)."""
+    if SETTINGS["cloud"] == "gcp":
+        host = os.environ.get("GCE_METADATA_HOST", "169.254.169.254")
+        url = f"http://{host}/computeMetadata/v1/instance/{path}"
+        return ask(url, **{"Metadata-Flavor": "Google"}).decode()
+    host = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
+    ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    token = ask(f"{host}/latest/api/token", "PUT", **ttl).decode()
+    url = f"{host}/latest/meta-data/{path}"
+    return ask(url, **{"X-aws-ec2-metadata-token": token}).decode()
+
+
+def machine_id():
+    return metadata({"s3": "instance-id", "gs": "id"}[STORE.scheme]) if STORE.scheme else "local"
+
+
+def fetch(key):
+    """What lies in the control store under a key, read with the machine's own identity."""
+    if STORE.scheme == "s3":
+        return ask_s3(key, **dict(urllib.parse.parse_qsl(STORE.query)))
+    if STORE.scheme == "gs":
+        token = json.loads(metadata("service-accounts/default/token"))["access_token"]
+        host = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
+        name = urllib.parse.quote(key, safe="")
+        url = f"{host}/download/storage/v1/b/{STORE.netloc}/o/{name}?alt=media"
+        return ask(url, Authorization=f"Bearer {token}")
+    return Path(SETTINGS["store"], key).read_bytes()
+
+
+def ask_s3(key, region, owner=None):
+    """One GET, signed: docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html."""
+    roles = "iam/security-credentials/"
+    keys = json.loads(metadata(roles + metadata(roles).split()[0]))
+    given = os.environ.get("AWS_ENDPOINT_URL")
+    end = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    base = f"{given}/{STORE.netloc}" if given else f"https://{STORE.netloc}.s3.{region}.{end}"
+    place = urllib.parse.urlsplit(f"{base}/{key}")
+    at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    headers = {
+        "host": place.netloc,
+        "x-amz-content-sha256": sha256(b""),
+        "x-amz-date": at,
+        "x-amz-security-token": keys["Token"],
+    }
+    if owner:
+        headers["x-amz-expected-bucket-owner"] = owner
+    lines = [f"{name}:{headers[name]}" for name in sorted(headers)]
+    signed = ";".join(sorted(headers))
+    request = "\n".join(["GET", place.path, "", *lines, "", signed, sha256(b"")])
+    scope = f"{at[:8]}/{region}/s3/aws4_request"
+    key = f"AWS4{keys['SecretAccessKey']}".encode()
+    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{sha256(request.encode())}"
+    for part in (*scope.split("/"), text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    who = f"Credential={keys['AccessKeyId']}/{scope}"
+    proof = f"AWS4-HMAC-SHA256 {who}, SignedHeaders={signed}, Signature={key.hex()}"
+    return ask(place.geturl(), Authorization=proof, **headers)
+
+
+def write(path, data, mode=0o600):
+    """The file is whole under its name, or not there, even after a power cut."""
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def wanted():
+    named = json.loads(fetch("desired/agent.json"))
+    return f"{named['archive']}.{named['lock']}"
+
+
+def have(name):
+    """A file named by its hash, from here or from the store, and checked."""
+    path = AGENTS / name
+    if not path.is_file() or sha256(path.read_bytes()) != path.stem:
+        data = fetch(f"desired/agent/{name}")
+        if sha256(data) != path.stem:
+            raise ValueError(f"desired/agent/{name} has another hash than its name")
+        write(path, data)
+    return path
+
+
+def prepare(agent):
+    """Have an agent and its packages here; returns how it is called."""
+    archive, lock = agent.split(".")
+    program, packages = have(f"{archive}.pyz"), AGENTS / lock
+    if not packages.is_dir():
+        new = AGENTS / "new"  # until it is whole
+        shutil.rmtree(new, ignore_errors=True)
+        fill = "-m pip install --quiet --no-input --disable-pip-version-check --only-binary=:all:"
+        fill = [f"{new}/bin/python", *fill.split(), "--require-hashes", "-r", have(f"{lock}.txt")]
+        for command in ([sys.executable, "-m", "venv", new], fill):
+            subprocess.run(command, check=True, timeout=300)
+        os.sync()
+        new.rename(packages)
+    python = f"{packages}/bin/python"
+    # The services' start scripts call this for one of the agent's modules, supervisor for the agent
+    start = f'exec "{sys.executable}" "{Path(__file__).resolve()}" "{MACHINE}" "{FOLDER}" agent'
+    text = f'#!/bin/sh\n[ "$*" != "-P -m trackstack.agent" ] || {start}\n'
+    write(PYTHON, f'{text}PYTHONPATH="{program}" exec "{python}" "$@"\n'.encode(), 0o700)
+    return [python, "-P", str(program)]
+
+
+def patiently(attempt):
+    pause = 1
+    while True:
+        try:
+            return attempt()
+        except Exception as problem:
+            print("trackstack waits:", problem, flush=True)
+        time.sleep(pause)
+        pause = min(2 * pause, 15)
+
+
+def become_supervisor(state):
+    agent = state.get("kept") or patiently(wanted)
+    program, machine = patiently(lambda: (prepare(agent), machine_id()))
+    for path in AGENTS.iterdir():
+        if path.stem not in (*agent.split("."), STATE.stem, PYTHON.stem):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    folder = FOLDER / "machine"
+    folder.mkdir(exist_ok=True)
+    rest = ["launcher", folder, SETTINGS["store"], machine, "--python", PYTHON]
+    os.execv(program[0], [*program, *rest])
+
+
+def become_agent(state):
+    agent, program = choose(state)
+    os.environ |= {"TRACKSTACK_AGENT": agent, "TRACKSTACK_AGENT_STATE": str(STATE)}
+    os.execv(program[0], [*program, "agent"])
+
+
+def choose(state):
+    """The agent to become and how it is called; with an alarm when it is on trial."""
+    kept, trial, refused = state.get("kept"), state.get("trial"), state.get("refused")
+    if not kept:  # nothing to go back to
+        agent = patiently(wanted)
+        return agent, patiently(lambda: prepare(agent))
+    try:
+        agent = wanted()
+    except Exception as problem:
+        print("trackstack keeps its agent:", problem, flush=True)
+        time.sleep(5)
+        return kept, prepare(kept)
+    now, attempt, why = time.clock_gettime(time.CLOCK_BOOTTIME), 1, None
+    if refused and refused["agent"] == agent and time.time() < (refused["again"] or 1e12):
+        why, again = refused["problem"], refused["again"]
+    elif trial and trial["agent"] == agent:  # back here, so it ended unproven: a kill is forgiven
+        attempt, again = trial["attempt"] + 1, None
+        if now - trial["since"] >= TRIAL_SECONDS:
+            why = f"the new agent did not report within {TRIAL_SECONDS} seconds"
+        elif attempt > 2:
+            why = "the new agent ended before it reported"
+    if agent != kept and not why:
+        try:
+            program = prepare(agent)
+        except Exception as problem:
+            why, again = f"the new agent cannot be had: {problem}", time.time() + AGAIN_SECONDS
+    if agent != kept and why:
+        refused = {"agent": agent, "problem": why, "again": again}
+    trying = agent != kept and not why
+    trial = {"agent": agent, "attempt": attempt, "since": now} if trying else None
+    write(STATE, json.dumps({"kept": kept, "trial": trial, "refused": refused}).encode())
+    if not trying:
+        return kept, prepare(kept)
+    signal.alarm(TRIAL_SECONDS)  # outlives the exec
+    return agent, program
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    AGENTS.mkdir(exist_ok=True)
+    known = json.loads(STATE.read_text()) if STATE.is_file() else {}
+    become_agent(known) if sys.argv[3:] else become_supervisor(known)

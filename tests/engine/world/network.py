@@ -1,0 +1,248 @@
+"""A network on this computer that machines hang on: a bridge, with a namespace per machine.
+
+Addresses of a network 10.78.N.0/24: .1 is this computer, the laptop; .2 and up are further ones
+of this computer, such as a stranger's and the databases'; .128 and up are the machines'.
+"""
+
+import ctypes
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import SystemRandom
+from threading import Lock
+from typing import TypeVar
+
+import pytest
+
+_CLONE_NEWNET = 0x40000000
+_STOP_SECONDS = 10.0
+_ETC = Path("/etc/netns")
+_T = TypeVar("_T")
+
+
+class Network:
+    """A bridge with addresses of its own.
+
+    Attributes:
+        number: the N of 10.78.N.0/24.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.bridge = f"ts-{number}"
+        self._here = itertools.count(2)
+        self._machines = itertools.count(128)
+        self._computers = itertools.count(1)
+        self._lock = Lock()
+
+    @property
+    def laptop(self) -> str:
+        """This computer's address."""
+        return f"10.78.{self.number}.1"
+
+    @property
+    def machines(self) -> str:
+        """The network that machines' addresses are of."""
+        return f"10.78.{self.number}.128/25"
+
+    def address_here(self) -> str:
+        """One more address of this computer, which machines can reach and be reached from."""
+        with self._lock:
+            address = f"10.78.{self.number}.{next(self._here)}"
+        _ip("address", "add", f"{address}/24", "dev", self.bridge)
+        return address
+
+    def address_of_machine(self) -> str:
+        """An address that no machine had before."""
+        with self._lock:
+            return f"10.78.{self.number}.{next(self._machines)}"
+
+    @contextmanager
+    def computer(self, address: str) -> Iterator["Computer"]:
+        """A namespace with an address; its processes are gone afterwards."""
+        made = self.start_computer(address)
+        try:
+            yield made
+        finally:
+            made.remove()
+
+    def start_computer(self, address: str) -> "Computer":
+        """A namespace with an address; whoever starts it must remove it."""
+        with self._lock:
+            number = next(self._computers)
+        made = Computer(f"{self.bridge}-{number}", address)
+        try:
+            made.make(self.bridge, self.laptop)
+        except BaseException:
+            made.remove()
+            raise
+        return made
+
+
+class Computer:
+    """A network namespace: what runs in it sees the bridge only, and has its own names.
+
+    Attributes:
+        name: of the namespace; its device on the bridge is called so too.
+    """
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+
+    def make(self, bridge: str, laptop: str) -> None:
+        """Make it, with its cable."""
+        self._etc.mkdir(parents=True)
+        self.know({})
+        _ip("netns", "add", self.name)
+        _ip("-n", self.name, "link", "set", "lo", "up")
+        peer = ("peer", "name", "cable", "netns", self.name)
+        _ip("link", "add", self.name, "type", "veth", *peer)
+        _ip("link", "set", self.name, "master", bridge, "up")
+        _ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "cable")
+        _ip("-n", self.name, "link", "set", "cable", "up")
+        # The rest of the world: nobody answers there, but it is not 'network is unreachable'.
+        _ip("-n", self.name, "route", "add", "default", "via", laptop)
+
+    def know(self, hosts: Mapping[str, str]) -> None:
+        """Give names addresses, for what runs already too."""
+        lines = [f"{address} {name}\n" for name, address in hosts.items()]
+        # Into the same file: it is mounted over /etc/hosts.
+        (self._etc / "hosts").write_text("127.0.0.1 localhost\n" + "".join(lines))
+
+    def let_in(self, networks: Sequence[str], port: int = 443) -> None:
+        """Let in connections to a port from these networks, and no others at all."""
+        run = ["ip", "netns", "exec", self.name, "nft", "-f", "-"]
+        allowed = ", ".join(network for network in networks if ":" not in network)
+        rule = f"tcp dport {port} ip saddr {{ {allowed} }} accept" if allowed else ""
+        text = f"""
+            table inet cloud
+            delete table inet cloud
+            table inet cloud {{
+                chain in {{
+                    type filter hook input priority 0; policy drop;
+                    iif lo accept
+                    ct state established,related accept
+                    {rule}
+                }}
+            }}
+        """
+        done = subprocess.run(run, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"nft: {done.stderr}\n{text}"
+
+    def start(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], output: Path
+    ) -> "subprocess.Popen[bytes]":
+        """Start a program here, in a process group of its own."""
+        with output.open("ab") as log:
+            return subprocess.Popen(
+                ["ip", "netns", "exec", self.name, *command],
+                env=dict(environment),
+                cwd=output.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def pids(self) -> list[int]:
+        """Of all that runs here, whoever started it."""
+        done = subprocess.run(
+            ["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False
+        )
+        return [int(pid) for pid in done.stdout.split()]
+
+    def end_all(self, kindly: bool = True) -> None:
+        """End all that runs here, as a shutdown does; or at once, as a power cut."""
+        for pid in self.pids() if kindly else []:
+            _signal(pid, signal.SIGTERM)
+        until = time.monotonic() + _STOP_SECONDS
+        while kindly and self.pids() and time.monotonic() < until:
+            time.sleep(0.05)
+        while left := self.pids():
+            for pid in left:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def remove(self) -> None:
+        """Remove it with all that runs in it; fine when it is gone."""
+        self.end_all(kindly=False)
+        subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
+        # Its other end goes with the namespace, but some time later.
+        subprocess.run(["ip", "link", "delete", self.name], capture_output=True, check=False)
+        shutil.rmtree(self._etc, ignore_errors=True)
+        with suppress(OSError):
+            _ETC.rmdir()
+
+    def inside(self, work: Callable[[], _T]) -> _T:
+        """Call something whose connections begin here."""
+        # A thread of its own: its namespace ends with it.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._entered, work).result()
+
+    def _entered(self, work: Callable[[], _T]) -> _T:
+        namespace = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            if library.setns(namespace, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        finally:
+            os.close(namespace)
+        return work()
+
+    @property
+    def _etc(self) -> Path:
+        return _ETC / self.name
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    """A network that nobody else has; the test is skipped where none can be made."""
+    missing = [program for program in ("ip", "nft") if shutil.which(program) is None]
+    if sys.platform != "linux" or os.getuid() != 0 or missing:
+        pytest.skip(
+            "a cloud's machines need Linux, root and the programs ip and nft "
+            "(packages iproute2 and nftables)"
+        )
+    made = _free_network()
+    try:
+        _ip("address", "add", f"{made.laptop}/24", "dev", made.bridge)
+        _ip("link", "set", made.bridge, "up")
+        yield made
+    finally:
+        subprocess.run(["ip", "link", "delete", made.bridge], capture_output=True, check=False)
+
+
+def _free_network() -> Network:
+    """Who makes the bridge of a number has the number."""
+    for number in SystemRandom().sample(range(1, 255), 254):
+        made = Network(number)
+        done = subprocess.run(
+            ["ip", "link", "add", made.bridge, "type", "bridge"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return made
+        if "exists" not in done.stderr:
+            pytest.skip(f"this computer does not let root make networks: {done.stderr}")
+    raise AssertionError("all networks of this computer are taken: remove old bridges ts-*")
+
+
+def _signal(pid: int, sent: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, sent)
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
