@@ -19,7 +19,8 @@ import runpy
 import sys
 
 what = sys.argv.pop(1)
-runpy.run_module({"agent": "trackstack.agent"}.get(what, f"trackstack.agent.{what}"), None, "__main__")
+name = "trackstack.agent" if what == "agent" else f"trackstack.agent.{what}"
+runpy.run_module(name, None, "__main__")
 """
 
 

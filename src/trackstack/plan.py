@@ -146,9 +146,13 @@ def _bucket(spec: AwsSpec | GcpSpec, part: str) -> str:
     return bucket_name(spec.environment, owner, spec.region, part)
 
 
-def _cloud_plan(spec: AwsSpec, packages: str, user_data: str, also_allowed: Sequence[str]) -> Plan:
+def _cloud_plan(
+    spec: AwsSpec | GcpSpec, packages: str, user_data: str, also_allowed: Sequence[str]
+) -> Plan:
     allow = tuple(dict.fromkeys((*spec.allow, *also_allowed)))
-    cloud = _aws(spec, user_data, allow)
+    cloud = (
+        _gcp(spec, user_data, allow) if isinstance(spec, GcpSpec) else _aws(spec, user_data, allow)
+    )
     # The machine's own role of the database, with a password that only the machine knows.
     database = f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?sslmode=require"
     return Plan(

@@ -66,7 +66,7 @@ def declare(place: Place, network: Network, machine: Machine) -> Server:
             tags=plan.all_tags("root"),
         ),
         ebs_optimized=True,
-        user_data=pulumi.Output.secret(plan.user_data.get_secret_value()),
+        user_data=plan.user_data,
         tags=plan.all_tags("machine"),
         # The interface and the disk can be on one machine only: the old one goes first.
         opts=place.options(

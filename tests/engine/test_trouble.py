@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from engine.cloud import Cloud
 from engine.rooms import a_plan, find_in
-from trackstack.cloud_plan import Aws, as_config
+from trackstack.cloud_plan import Aws
 from trackstack.errors import MissingError, TrackstackError
 from trackstack.targets import engine
 from trackstack.targets.engine import Room
@@ -29,7 +29,7 @@ def a_deploy(here: Room, plan: Aws) -> Iterator["subprocess.Popen[str]"]:
     """A deploy in a process group of its own."""
     told = {
         "room": {**here.model_dump(mode="json"), "key": here.key.get_secret_value()},
-        "plan": as_config(plan),
+        "plan": plan.model_dump(mode="json"),
     }
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("driver.py")],

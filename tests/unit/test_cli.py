@@ -38,7 +38,9 @@ slow = {"pulumi", "httpx", "mlflow", "boto3", "google", "yaml", "psutil", "inoti
 print(json.dumps({"found": found, "imported": sorted(slow & set(sys.modules))}))
 """
 COMMANDS = [
-    "", "deploy", "deploy local", "plan", "plan local", "list", "status", "open", "logs", "env",
+    "", "deploy", "deploy local", "deploy aws", "deploy gcp", "plan", "plan local", "plan aws",
+    "plan gcp", "allow", "allow list", "allow add", "allow remove", "attach", "unlock", "policy",
+    "list", "status", "open", "logs", "env",
     "users", "users add", "users rotate", "users remove", "users list", "users import", "verify",
     "render", "doctor", "destroy",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from trackstack.agent import converge as rounds
 from trackstack.agent import folders
-from trackstack.agent.converge import Step, converge, fall_back, read_desired, run_forever
+from trackstack.agent.converge import Desired, Step, converge, fall_back, run_forever
 from trackstack.agent.ensure_nginx import link
 from trackstack.agent.ensure_release import ensure_files, place_service
 from trackstack.agent.ensure_users import ensure_users
@@ -250,19 +250,43 @@ def test_a_fall_back_that_fails_does_not_end_the_agent(error: Exception) -> None
 
 def test_what_is_desired_is_read_with_the_tags_to_wait_on(store: DirectoryStore) -> None:
     tag = store.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
-    this, tags = read_desired(store, FakeMachine())
+    desired = Desired(store)
+    this = desired.read(FakeMachine())
     assert isinstance(this.users, Users)
     assert this.release is None
-    assert tags == {Users.KEY: tag, Release.KEY: None, "desired/cleanup.json": None}
+    assert {key for key, known in desired.tags.items() if known} == {Users.KEY}
+    assert desired.tags[Users.KEY] == tag
+    assert Release.KEY in desired.tags
 
 
 def test_a_document_that_cannot_be_read_is_kept_as_its_error_with_its_tag(
     store: DirectoryStore,
 ) -> None:
     tag = store.put(Release.KEY, b"{", expect=None)
-    this, tags = read_desired(store, FakeMachine())
-    assert isinstance(this.release, TrackstackError)
-    assert tags[Release.KEY] == tag
+    desired = Desired(store)
+    assert isinstance(desired.read(FakeMachine()).release, TrackstackError)
+    assert desired.tags[Release.KEY] == tag
+
+
+def test_while_the_store_is_away_what_was_desired_last_goes_on(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
+    desired = Desired(store)
+    known = desired.read(FakeMachine()).users
+
+    def away(*_: object, **__: object) -> None:
+        raise TrackstackError("The bucket does not answer.")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(store, "get", away)
+        gone.setattr(store, "wait_for_change", away)
+        gone.setattr("time.sleep", lambda _: None)
+        desired.wait(1)
+        assert desired.read(FakeMachine()).users == known
+    later = users_document(generation=2, grace=user())
+    store.put(Users.KEY, later.to_bytes(), expect=desired.tags[Users.KEY])
+    assert desired.read(FakeMachine()).users == later
 
 
 def test_a_disk_without_room_for_an_audit_entry_keeps_nobody_out_and_is_told(
@@ -275,7 +299,7 @@ def test_a_disk_without_room_for_an_audit_entry_keeps_nobody_out_and_is_told(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "put", full)
-    this, _ = read_desired(store, FakeMachine())
+    this = Desired(store).read(FakeMachine())
     reporter = FakeReporter()
     converge(this, reporter, Applied())
     assert (folders.USERS / "ada" / "current").is_file()
@@ -293,12 +317,12 @@ def pause(failures: int, *expiries: timedelta | None) -> float:
         for at, each in enumerate(expiries)
     }
     this = a_round(users=users_document(**people), now=now - timedelta(seconds=1))
-    return rounds._pause(this, failures)
+    return rounds._pause(this, failures, 30.0, looked_at=False)
 
 
 def test_a_sound_machine_sleeps_until_its_next_heartbeat_and_a_sick_one_tries_sooner() -> None:
     assert pause(0) == pause(0, None, HOUR) > pause(1) > 0
-    assert rounds._pause(a_round(users=DAMAGED), 0) == pause(0)
+    assert rounds._pause(a_round(users=DAMAGED), 0, 30.0, looked_at=False) == pause(0)
 
 
 def test_what_fails_again_and_again_is_tried_less_and_less_often_up_to_a_minute() -> None:

@@ -125,7 +125,9 @@ def test_every_flag_of_the_table_is_tried_here_and_every_variable() -> None:
         ".".join(path) for _, path in spec_flags.TABLES["local"].values()
     }
     options = {
-        name: inspect.signature(with_spec_flags("local")(lambda **_: None)).parameters[name].annotation
+        name: inspect.signature(with_spec_flags("local")(lambda **_: None))
+        .parameters[name]
+        .annotation
         for name in spec_flags.TABLES["local"]
     }
     variables = {option.__metadata__[0].envvar for option in options.values()}

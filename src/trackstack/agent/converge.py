@@ -248,10 +248,12 @@ def _run(step: Step, this: Round) -> StepReport:
 
 
 def _pause(this: Round, failures: int, heartbeat: float, looked_at: bool) -> float:
-    pause = SECONDS if looked_at else heartbeat
+    pause = heartbeat
     if failures:
         again = _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10)
-        pause = min(pause, _LONGEST_RETRY_SECONDS, again)
+        pause = min(_LONGEST_RETRY_SECONDS, again)
+    if looked_at:
+        pause = min(pause, SECONDS)
     if isinstance(this.users, Users):
         now = datetime.now(UTC)
         coming = [(at - now).total_seconds() for at in expiries(this.users) if at > this.now]

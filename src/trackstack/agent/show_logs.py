@@ -50,7 +50,7 @@ def redacted(text: str, secrets: list[str]) -> str:
 
 
 def _secrets() -> list[str]:
-    found = []
+    found: list[str] = []
     for file in (folders.SECRETS, folders.STORES):
         if file.is_file():
             found += parse(file.read_text()).values()

@@ -16,6 +16,7 @@ from trackstack.cli import (
     logs,
     open_,
     plan,
+    policy,
     render,
     status,
     unlock,
@@ -63,6 +64,7 @@ app.command("doctor")(doctor.doctor)
 app.command("render")(render.render)
 app.command("attach")(attach.attach)
 app.command("unlock")(unlock.unlock)
+app.command("policy")(policy.policy)
 app.command("destroy")(destroy.destroy)
 
 

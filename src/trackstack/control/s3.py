@@ -96,7 +96,7 @@ class S3Store(BucketStore):
                 if code(error) == "NoSuchBucket":
                     raise TrackstackError(
                         f"There is no bucket {self._bucket} that these credentials may see.",
-                        "`trackstack deploy` makes it, and makes it again if it was removed by hand.",
+                        "`trackstack deploy` makes it, and again if it was removed by hand.",
                     ) from error
                 if code(error) in none:
                     return None

@@ -95,7 +95,8 @@ def deploy(
         before = intent.record
         environment.target.check(intent.plan, before.plan if before else None)
         _try_stores(environment, intent)
-        if intent.effective.at_login:
+        at_login_wanted = getattr(intent.effective, "at_login", False)
+        if at_login_wanted:
             environment.target.check_at_login()
         watcher.on_intent(intent, _forecast(environment, intent, refresh))
         logins = _write_desired(environment, intent, watcher.on_event, refresh)
@@ -104,7 +105,7 @@ def deploy(
         changed = bool(intent.changes) or started or before is None or not before.settled
         if changed:
             _note(environment, settled=False)
-        at_login = environment.target.start_at_login(intent.effective.at_login)
+        at_login = environment.target.start_at_login(at_login_wanted)
         environment.target.start()
         _wait(environment, outdated if started else None, watcher if changed else _SILENT)
         receipt = verify(environment, quick=not changed, on_check=watcher.on_check)

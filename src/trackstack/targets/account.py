@@ -90,6 +90,9 @@ class Account(Protocol):
     def request(self, plan: Cloud) -> str:
         """What an administrator has to permit or make for a plan, as text to hand over."""
 
+    def policy(self, whose: str, plan: Cloud) -> str:
+        """The policy of a 'deployer', 'user-administrator' or 'viewer', as the cloud takes it."""
+
     def find(self, left: Unfinished) -> str | None:
         """The id of a resource that was being made when a run was killed, or None."""
 

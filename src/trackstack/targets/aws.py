@@ -241,6 +241,10 @@ class AwsAccount:
         """The deployer's policy, and what may be given instead; see Account."""
         return aws_permissions.request(self.place.who, plan)
 
+    def policy(self, whose: str, plan: Aws) -> str:
+        """For IAM, as JSON; see Account."""
+        return aws_permissions.policy(whose, plan)
+
     def room_problem(self, plan: Aws) -> str | None:
         """A machine type that is not there, or does not go with the image; see Account."""
         with told(self.place.profile):

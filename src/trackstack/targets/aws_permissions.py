@@ -14,10 +14,24 @@ from trackstack.templating import render
 _ASSUMED = re.compile(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/]+)/.*")
 
 
-def deployer_policy(plan: Aws) -> str:
-    """The policy of whoever deploys, as JSON."""
-    values = {"partition": plan.partition, "region": plan.region, "account": plan.account}
-    return render("policies/aws-deployer.json.j2", values)
+_POLICIES = {
+    "deployer": "policies/aws-deployer.json.j2",
+    "user-administrator": "policies/aws-user-administrator.json.j2",
+    "viewer": "policies/aws-viewer.json.j2",
+}
+"""By who needs it."""
+
+
+def policy(whose: str, plan: Aws) -> str:
+    """The policy of a deployer, a user administrator or a viewer, as JSON."""
+    values = {
+        "partition": plan.partition,
+        "region": plan.region,
+        "account": plan.account,
+        "environment": plan.environment,
+        "control": plan.control_bucket,
+    }
+    return render(_POLICIES[whose], values)
 
 
 def request(who: str, plan: Aws) -> str:
@@ -29,7 +43,7 @@ def request(who: str, plan: Aws) -> str:
             "environment": plan.environment,
             "account": plan.account,
             "region": plan.region,
-            "policy": deployer_policy(plan),
+            "policy": policy("deployer", plan),
         },
     )
 
@@ -76,7 +90,7 @@ def denied(iam: Any, who: str, plan: Aws) -> list[str]:
 
 def _wanted(plan: Aws) -> Iterator[tuple[list[str], list[str]]]:
     """Actions, with an example of what they are done to, statement by statement."""
-    for statement in json.loads(deployer_policy(plan))["Statement"]:
+    for statement in json.loads(policy("deployer", plan))["Statement"]:
         if statement["Sid"] == "MakeTheDatabase" and plan.database is None:
             continue
         # IAM simulates no action with a wildcard.

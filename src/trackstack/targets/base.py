@@ -250,6 +250,9 @@ class CloudTarget(Target, Protocol):
     def unlock(self) -> None:
         """Free the lock of a run that is gone."""
 
+    def policy(self, whose: str, plan: Plan) -> str:
+        """What a 'deployer', 'user-administrator' or 'viewer' has to be permitted."""
+
     def admin_request(self, plan: Plan) -> str:
         """What an administrator has to permit or make for a plan, as text to hand over."""
 

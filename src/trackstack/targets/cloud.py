@@ -165,6 +165,10 @@ class Cloud:
         """By the engine itself; see CloudTarget."""
         _engine().unlock(self._room())
 
+    def policy(self, whose: str, plan: Plan) -> str:
+        """In the cloud's own form; see CloudTarget."""
+        return self.account.policy(whose, _cloud(plan))
+
     def admin_request(self, plan: Plan) -> str:
         """The cloud's own words; see CloudTarget."""
         return self.account.request(_cloud(plan))

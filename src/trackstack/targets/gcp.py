@@ -193,6 +193,10 @@ class GcpAccount:
         """The deployer's role, and what may be given instead; see Account."""
         return gcp_permissions.request(self.place.who, plan)
 
+    def policy(self, whose: str, plan: Gcp) -> str:
+        """A role, or bindings, as gcloud takes them; see Account."""
+        return gcp_permissions.policy(whose, plan)
+
     def room_problem(self, plan: Gcp) -> str | None:
         """A machine type that is not there, or does not go with the image; see Account."""
         kind = machine_kind(self._api, plan.project, plan.zone, plan.machine_type)

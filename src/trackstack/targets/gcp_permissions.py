@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from trackstack.cloud_plan import Gcp
+from trackstack.cloud_plan import KIT, Gcp
 from trackstack.targets.gcp_api import Api
 from trackstack.templating import render
 
@@ -12,9 +12,23 @@ _AT_ONCE = 100
 """https://cloud.google.com/resource-manager/reference/rest/v1/projects/testIamPermissions"""
 
 
-def deployer_role(plan: Gcp) -> str:
-    """The custom role of whoever deploys, as `gcloud iam roles create --file` takes it."""
-    return render("policies/gcp-deployer.yaml.j2", {"database": plan.database is not None})
+_POLICIES = {
+    "deployer": "policies/gcp-deployer.yaml.j2",
+    "user-administrator": "policies/gcp-user-administrator.sh.j2",
+    "viewer": "policies/gcp-viewer.sh.j2",
+}
+"""By who needs it."""
+
+
+def policy(whose: str, plan: Gcp) -> str:
+    """A deployer's custom role, or the bindings of a user administrator or a viewer."""
+    values = {
+        "database": plan.database is not None,
+        "control": plan.control_bucket,
+        "environment": plan.environment,
+        "state": f"{KIT}-state-{plan.project_number}-{plan.region}",
+    }
+    return render(_POLICIES[whose], values)
 
 
 def denied(api: Api, plan: Gcp) -> list[str]:
@@ -38,10 +52,10 @@ def request(who: str, plan: Gcp) -> str:
         "environment": plan.environment,
         "project": plan.project,
         "region": plan.region,
-        "role": deployer_role(plan),
+        "role": policy("deployer", plan),
     }
     return render("policies/gcp-request.md.j2", values)
 
 
 def _permissions(plan: Gcp) -> Iterator[str]:
-    yield from yaml.safe_load(deployer_role(plan))["includedPermissions"]
+    yield from yaml.safe_load(policy("deployer", plan))["includedPermissions"]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_CONNECT(self) -> None:  # noqa: N802  the server calls it by this name
+    def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
         try:
             there = socket.create_connection((host, int(port)), timeout=30)

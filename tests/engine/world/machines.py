@@ -1,0 +1,190 @@
+"""Machines of a cloud: namespaces in which the agent runs as the user-data says.
+
+What of user-data runs here is what it writes to files: boot.py, which is started as its unit would
+start it. Packages, disks and systemd are the business of tests that boot a real Debian.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+
+import yaml
+
+from engine.world.network import Computer, Network
+from kits import CACHE, seed_packages
+
+_BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
+_INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_")
+
+
+@dataclass
+class Machine:
+    """One machine.
+
+    Attributes:
+        id: as its cloud calls it.
+        user_data: as it is at the moment; it counts at the next start.
+        volumes: names of the data volumes that are attached.
+        folder: its own disk, with its console output.
+        computer: where it runs; None when it is stopped.
+    """
+
+    id: str
+    address: str
+    user_data: str
+    folder: Path
+    volumes: list[str] = field(default_factory=list)
+    computer: Computer | None = None
+
+    @property
+    def console(self) -> str:
+        """What it printed so far."""
+        try:
+            return (self.folder / "console.txt").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+class Machines:
+    """All machines of a world, and their volumes.
+
+    Args:
+        folder: holds disks and volumes.
+        variables: of every machine's environment: how it reaches its cloud.
+        ready: whether a new volume holds the server's packages already, which saves a test time.
+    """
+
+    def __init__(
+        self, network: Network, folder: Path, variables: Mapping[str, str], ready: bool
+    ) -> None:
+        self._network = network
+        self._folder = folder
+        self._variables = variables
+        self._ready = ready
+        self._lock = RLock()
+        self._hosts: dict[str, str] = {}
+        self.all: dict[str, Machine] = {}
+
+    def at(self, address: str) -> Machine | None:
+        """The machine with an address."""
+        return next((each for each in list(self.all.values()) if each.address == address), None)
+
+    def make(self, id_: str, address: str, user_data: str) -> Machine:
+        """Start a new machine; with nothing on it but its own disk, it waits for a volume."""
+        folder = self._folder / "machines" / id_
+        folder.mkdir(parents=True, mode=0o700)
+        with self._lock:
+            made = self.all[id_] = Machine(id_, address, user_data, folder)
+        self.start(made)
+        return made
+
+    def start(self, machine: Machine) -> None:
+        """Switch it on."""
+        machine.computer = self._network.start_computer(machine.address)
+        machine.computer.know(self._hosts)
+        machine.computer.let_in([])
+        self._boot(machine)
+
+    def stop(self, machine: Machine, kindly: bool = True) -> None:
+        """Switch it off, or let its power fail."""
+        if machine.computer is not None:
+            machine.computer.end_all(kindly)
+            machine.computer.remove()
+            machine.computer = None
+
+    def remove(self, id_: str) -> None:
+        """Switch it off for ever; its own disk goes, its volumes stay."""
+        machine = self.all.pop(id_, None)
+        if machine is not None:
+            self.stop(machine)
+
+    def remove_all(self) -> None:
+        """All of them, at once."""
+        for machine in list(self.all.values()):
+            self.stop(machine, kindly=False)
+        self.all.clear()
+
+    def attach(self, id_: str, volume: str) -> None:
+        """Give a machine a volume: it boots on with it."""
+        machine = self.all[id_]
+        machine.volumes.append(volume)
+        if machine.computer is not None:
+            self._boot(machine)
+
+    def detach(self, id_: str, volume: str) -> None:
+        """Take a volume from a machine, which is stopped for it and waits for another."""
+        machine = self.all.get(id_)
+        if machine is not None and volume in machine.volumes:
+            if machine.computer is not None:
+                machine.computer.end_all()
+            machine.volumes.remove(volume)
+
+    def know(self, hosts: Mapping[str, str]) -> None:
+        """Let every machine, also later ones, know names."""
+        self._hosts = dict(hosts)
+        for machine in list(self.all.values()):
+            if machine.computer is not None:
+                machine.computer.know(self._hosts)
+
+    def let_in(self, id_: str, networks: Sequence[str]) -> None:
+        """Set who may connect to a machine's port 443."""
+        machine = self.all.get(id_)
+        if machine is not None and machine.computer is not None:
+            machine.computer.let_in(networks)
+
+    def volume(self, name: str) -> Path:
+        """The folder of a data volume; made when it is not there."""
+        folder = self._folder / "volumes" / name
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+            if self._ready:
+                (folder / "machine").mkdir()
+                seed_packages(folder / "machine")
+        return folder
+
+    def _boot(self, machine: Machine) -> None:
+        """Start boot.py when user-data wrote it and there is a volume to work on."""
+        files = _files(machine.user_data)
+        if machine.computer is None or not machine.volumes or not {_BOOT, _MACHINE} <= set(files):
+            return
+        for path, content in files.items():
+            place = machine.folder / path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content)
+        machine.computer.start(
+            [
+                # The system's Python, without what the tests have installed.
+                getattr(sys, "_base_executable", sys.executable),
+                machine.folder / _BOOT.lstrip("/"),
+                machine.folder / _MACHINE.lstrip("/"),
+                self.volume(machine.volumes[0]),
+            ],
+            self._environment(machine),
+            machine.folder / "console.txt",
+        )
+
+    def _environment(self, machine: Machine) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
+        known = ",".join(["localhost", "127.0.0.1", self._network.laptop, machine.address])
+        return {
+            **inherited,
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(machine.folder),
+            "LANG": "C.UTF-8",
+            "UV_CACHE_DIR": str(CACHE / "uv"),
+            **self._variables,
+            "NO_PROXY": known,
+            "no_proxy": known,
+        }
+
+
+def _files(user_data: str) -> dict[str, str]:
+    """What user-data writes to files; nothing when it is no cloud-config."""
+    if not user_data.startswith("#cloud-config"):
+        return {}
+    return {
+        each["path"]: each["content"] for each in yaml.safe_load(user_data).get("write_files", [])
+    }
