@@ -147,6 +147,24 @@ class ReleaseFile(Part):
     executable: bool = False
 
 
+class ManagedDatabase(Part):
+    """A PostgreSQL that a cloud looks after.
+
+    Attributes:
+        secret: the cloud's name of what holds its first password: an ARN, or 'projects/…'.
+        admin: the first user, where the secret does not name it.
+        role: MLflow's own.
+        name: of the database.
+    """
+
+    secret: str
+    host: str
+    port: int = 5432
+    admin: str = "postgres"
+    role: str = "mlflow"
+    name: str = "mlflow"
+
+
 class Release(DesiredDocument):
     """What the machine must run; it carries no command, only files and what to check.
 
@@ -158,6 +176,7 @@ class Release(DesiredDocument):
         nginx: what nginx answers on run/nginx.sock once this release's settings are live.
         url: where the machine itself reaches nginx.
         certificates: names and addresses to show a certificate of this environment's own for.
+        database: one that the cloud looks after, in which MLflow's role is still to be made.
     """
 
     KEY: ClassVar[str] = "desired/release.json"
@@ -174,11 +193,15 @@ class Release(DesiredDocument):
         ],
         ...,
     ] = ()
+    database: ManagedDatabase | None = None
 
     @property
     def id(self) -> str:
         """The hash of the content: two releases with one id are the same server."""
-        return content_id(self.model_dump(mode="json", exclude=set(DesiredDocument.model_fields)))
+        content = self.model_dump(mode="json", exclude=set(DesiredDocument.model_fields))
+        if self.database is None:  # as it was before there were any: what serves keeps its id
+            del content["database"]
+        return content_id(content)
 
     @property
     def packages_id(self) -> str:

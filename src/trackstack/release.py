@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from trackstack.agent.ensure_stores import parse
-from trackstack.desired import Release, ReleaseFile, content_id
+from trackstack.desired import ManagedDatabase, Release, ReleaseFile, content_id
 from trackstack.outputs import Outputs
 from trackstack.plan import HTTPS, Nginx, Plan, with_outputs
 from trackstack.templating import render
@@ -52,7 +52,15 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "nginx": nginx,
         "url": f"http://127.0.0.1:{plan.nginx.port}",
         "certificates": plan.nginx.names if plan.nginx.tls == "own" else (),
+        **_database(outputs),
     }
+
+
+def _database(outputs: Outputs) -> dict[str, object]:
+    if outputs.database_host is None or outputs.database_secret is None:
+        return {}
+    managed = ManagedDatabase(secret=outputs.database_secret, host=outputs.database_host)
+    return {"database": managed}
 
 
 def _certificates(nginx: Nginx) -> list[dict[str, object]]:

@@ -11,10 +11,12 @@ import pytest
 from engine.cloud import Cloud
 from engine.provider import served
 from engine.rooms import DATABASE, a_cloud, a_plan, room
+from engine.world.aws import AwsWorld, aws_world
 from trackstack.cloud_plan import Aws
 from trackstack.targets import engine
+from trackstack.targets.base import Result
 from trackstack.targets.engine import Room
-from trackstack.targets.engine_events import Event, Result
+from trackstack.targets.engine_events import Event
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,10 @@ def deployed(here: Room, cloud: Cloud, first_deploy: Deployed) -> Aws:
     shutil.copytree(first_deploy.folder / "state", here.home.parent / "state", dirs_exist_ok=True)
     cloud.things = copy.deepcopy(first_deploy.cloud.things)
     return first_deploy.plan
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[AwsWorld]:
+    """An AWS account around the program, with machines that run."""
+    with aws_world(tmp_path / "aws") as world:
+        yield world

@@ -11,6 +11,7 @@ from trackstack.agent import folders, itself
 from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
+from trackstack.agent.ensure_database import ensure_database
 from trackstack.agent.ensure_mlflow import ensure_mlflow
 from trackstack.agent.ensure_nginx import ensure_nginx
 from trackstack.agent.ensure_release import (
@@ -74,6 +75,7 @@ STEPS: tuple[Step, ...] = (
     Step("files", ensure_files),
     Step("packages", ensure_packages),
     Step("secrets", ensure_secrets),
+    Step("database", ensure_database),
     Step("stores", ensure_stores),
     Step("mlflow", ensure_mlflow),
     Step("certificates", ensure_certificates),

@@ -1,5 +1,6 @@
 """An AWS account, through its own API: identity, state bucket, key, look-ups."""
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -46,7 +47,9 @@ def locate(region: str | None, profile: str | None, wanted: str | None = None) -
         TrackstackError: they do not work.
     """
     with told(profile):
-        session = boto3.Session(profile_name=profile, region_name=region)
+        # Amazon's other tools take this variable too; its Python client alone does not.
+        named = region or os.environ.get("AWS_REGION")
+        session = boto3.Session(profile_name=profile, region_name=named)
         if session.region_name is None:
             raise UsageError("No AWS region is known.", "Say `--region`, such as eu-central-1.")
         me = session.client("sts", config=_CONFIG).get_caller_identity()

@@ -84,7 +84,7 @@ class Cloud:
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot be made here, before anything is touched; see Target."""
-        _engine().check(None)
+        _engine().check(self._engine_home)
         cloud = _cloud(plan)
         denied = self.account.denied(cloud) if running is None else []
         if denied:

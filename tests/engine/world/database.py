@@ -12,7 +12,6 @@ from secrets import token_urlsafe
 
 import pytest
 
-PORT = 5432
 _START_SECONDS = 30.0
 _OWNER = "rdsadmin"
 
@@ -22,6 +21,8 @@ class ManagedDatabase:
 
     Attributes:
         address: of this computer, at which it listens.
+        programs: the folder of PostgreSQL's programs.
+        master: the role that the cloud's user logs in as.
         password: the master's, at the moment.
     """
 
@@ -29,8 +30,8 @@ class ManagedDatabase:
         self.address = address
         self.password = token_urlsafe(24)
         self._clients = clients
-        self._master = master
-        self._programs = _programs()
+        self.master = master
+        self.programs = _programs()
         # Below /tmp: its account may not enter the folders of pytest, and a socket's path is short.
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
         self._server: subprocess.Popen[bytes] | None = None
@@ -43,9 +44,9 @@ class ManagedDatabase:
             *("--auth-local", "trust", "--encoding", "UTF8"),
         )
         self._start()
-        self.sql(f"CREATE ROLE {self._master} LOGIN CREATEROLE CREATEDB")
+        self.sql(f"CREATE ROLE {self.master} LOGIN CREATEROLE CREATEDB")
         self.set_password(self.password)
-        self.sql(f'CREATE DATABASE "{name}" OWNER {self._master}')
+        self.sql(f'CREATE DATABASE "{name}" OWNER {self.master}')
 
     def restore(self, snapshot: Path) -> None:
         """A cluster as it was; its master gets a new password, as RDS gives one."""
@@ -56,7 +57,7 @@ class ManagedDatabase:
 
     def set_password(self, password: str) -> None:
         """Give the master another password; who is connected stays so."""
-        self.sql(f"ALTER ROLE {self._master} PASSWORD '{password}'")
+        self.sql(f"ALTER ROLE {self.master} PASSWORD '{password}'")
         self.password = password
 
     def sql(self, text: str, database: str = "postgres") -> str:
@@ -92,7 +93,7 @@ class ManagedDatabase:
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, *flags],
+                [self.programs / "postgres", "-D", self._data, *flags],
                 stdout=log,
                 stderr=log,
                 user="postgres",
@@ -101,7 +102,7 @@ class ManagedDatabase:
                 start_new_session=True,
             )
         until = time.monotonic() + _START_SECONDS
-        ready = [self._programs / "pg_isready", "--quiet", "-h", self._folder]
+        ready = [self.programs / "pg_isready", "--quiet", "-h", self._folder]
         while subprocess.run(ready, check=False).returncode != 0:
             text = (self._folder / "log").read_text()
             assert time.monotonic() < until, f"PostgreSQL does not start:\n{text}"
@@ -117,7 +118,7 @@ class ManagedDatabase:
         return self._folder / "data"
 
     def _run(self, program: str, *arguments: str | Path, say: str = "") -> str:
-        return self._command(self._programs / program, *arguments, say=say)
+        return self._command(self.programs / program, *arguments, say=say)
 
     def _command(self, *command: str | Path, say: str = "") -> str:
         done = subprocess.run(

@@ -4,8 +4,12 @@ What of user-data runs here is what it writes to files: boot.py, which is starte
 start it. Packages, disks and systemd are the business of tests that boot a real Debian.
 """
 
+import base64
+import gzip
 import os
+import re
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +21,8 @@ from engine.world.network import Computer, Network
 from kits import CACHE, seed_packages
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
-_INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_")
+INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_")
+"""How variables begin that say where packages come from, and whether coverage is counted."""
 
 
 @dataclass
@@ -153,7 +158,7 @@ class Machines:
         for path, content in files.items():
             place = machine.folder / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(content)
+            place.write_bytes(content)
         machine.computer.start(
             [
                 # The system's Python, without what the tests have installed.
@@ -167,7 +172,7 @@ class Machines:
         )
 
     def _environment(self, machine: Machine) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
+        inherited = {k: v for k, v in os.environ.items() if k.startswith(INHERITED)}
         known = ",".join(["localhost", "127.0.0.1", self._network.laptop, machine.address])
         return {
             **inherited,
@@ -181,10 +186,33 @@ class Machines:
         }
 
 
-def _files(user_data: str) -> dict[str, str]:
-    """What user-data writes to files; nothing when it is no cloud-config."""
+def _files(user_data: str) -> dict[str, bytes]:
+    """What user-data writes to files: by cloud-init's own configuration, or a script's."""
+    if user_data.startswith("#!"):
+        return _written_by_script(user_data)
     if not user_data.startswith("#cloud-config"):
         return {}
     return {
-        each["path"]: each["content"] for each in yaml.safe_load(user_data).get("write_files", [])
+        each["path"]: _decoded(each["content"], each.get("encoding", ""))
+        for each in yaml.safe_load(user_data).get("write_files", [])
     }
+
+
+def _written_by_script(script: str) -> dict[str, bytes]:
+    """The files of templates/cloud-init/machine.sh.j2 that the machine's program needs."""
+    found = {
+        path: content.encode()
+        for path, content in re.findall(r"^cat >(\S+) <<'END'\n(.*?\n)END$", script, re.M | re.S)
+    }
+    packed = re.search(r">(\S+/boot\.py) <<'END'\n(.*?)\nEND$", script, re.M | re.S)
+    if packed:
+        found[packed[1]] = zlib.decompress(base64.b85decode(packed[2]))
+    return found
+
+
+def _decoded(content: str | bytes, encoding: str) -> bytes:
+    """https://cloudinit.readthedocs.io/en/latest/reference/modules.html#write-files"""
+    data = content.encode() if isinstance(content, str) else content
+    if encoding.endswith(("b64", "base64")):
+        data = base64.b64decode(data)
+    return gzip.decompress(data) if encoding.startswith("gz") else data

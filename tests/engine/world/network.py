@@ -97,6 +97,7 @@ class Computer:
     def __init__(self, name: str, address: str) -> None:
         self.name = name
         self.address = address
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def make(self, bridge: str, laptop: str) -> None:
         """Make it, with its cable."""
@@ -143,7 +144,7 @@ class Computer:
     ) -> "subprocess.Popen[bytes]":
         """Start a program here, in a process group of its own."""
         with output.open("ab") as log:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, *command],
                 env=dict(environment),
                 cwd=output.parent,
@@ -152,6 +153,21 @@ class Computer:
                 stderr=log,
                 start_new_session=True,
             )
+        self._children.append(child)
+        return child
+
+    def run(
+        self, *command: str | Path, environment: Mapping[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program here to its end."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.name, *command],
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def pids(self) -> list[int]:
         """Of all that runs here, whoever started it."""
@@ -171,6 +187,8 @@ class Computer:
             for pid in left:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.02)
+        while self._children:
+            self._children.pop().wait()
 
     def remove(self) -> None:
         """Remove it with all that runs in it; fine when it is gone."""
