@@ -50,6 +50,7 @@ missing_on_debian() {
   if [ -n "${CI:-}" ] || [ "${BOX:-}" = 1 ]; then
     have mmdebstrap || need mmdebstrap
     have ip || need iproute2
+    have nft || need nftables
     [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || need postgresql
   fi
 }
