@@ -184,7 +184,10 @@ def _announce(environment: "Environment", intent: "Intent") -> None:
 
 def _tell(done: "Deployed", show_passwords: bool, in_file: bool) -> None:
     call = console.me()
-    if not done.changes and not done.started and not done.logins:
+    if done.taken_up is not None:
+        runs = "runs unknown" if done.taken_up.runs is None else f"{done.taken_up.runs:,} runs"
+        console.result(f"\nTaken up again as it was: {runs}, {done.taken_up.people} users.")
+    if not (done.changes or done.started or done.logins or done.taken_up):
         console.result(f"Nothing changed. {done.url} is up, and asks for a login.")
     else:
         console.result(f"\nMLflow is at {done.url}")

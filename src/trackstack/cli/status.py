@@ -37,7 +37,7 @@ def _lines(seen: "Status") -> list[str]:
         "answers": answers[seen.answers],
         "at login": "starts by itself" if seen.at_login else "",
         "users": str(seen.people),
-        "stored": console.size(seen.stored_bytes),
+        "stored": "" if seen.stored_bytes is None else console.size(seen.stored_bytes),
         "versions": ", ".join(f"{name} {seen.versions[name]}" for name in sorted(seen.versions)),
         "release": seen.release or "",
         "last report": f"{seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else "",

@@ -156,6 +156,8 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     for each in found:
         times = (each.created, each.rotated, each.last_seen, each.expires)
         told = [f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" if at else "never" for at in times]
+        if not each.seen_is_known:
+            told[2] = "not told"
         old = f"  (old password until {each.old_until:%Y-%m-%d %H:%M})" if each.old_until else ""
         console.result(
             "  ".join([f"{each.user:<{width}}", *(f"{at:<16}" for at in told)]).rstrip() + old

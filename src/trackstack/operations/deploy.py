@@ -10,6 +10,7 @@ from trackstack.control.base import change, read
 from trackstack.desired import Applied, Release, StepReport, Users
 from trackstack.environment import Environment, Record
 from trackstack.operations import users
+from trackstack.operations.destroy import Stock, take_stock
 from trackstack.operations.plan import Intent, intend, nobody_named
 from trackstack.operations.receipt import Check, Receipt
 from trackstack.operations.users import Login
@@ -17,7 +18,7 @@ from trackstack.operations.verify import verify
 from trackstack.operations.waiting import report_tag, wait_until_applied
 from trackstack.plan import Difference
 from trackstack.release import mlflow_settings, render_release, same_server
-from trackstack.targets.base import Result, Tell
+from trackstack.targets.base import Event, Result, Tell, What
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Deployed:
         logins: people let in by this deploy, with their new passwords.
         owner: the user whose password this computer keeps.
         at_login: what to know of its start at login, when that is new.
+        taken_up: what was found of an environment that had been removed with its data kept.
         receipt: what the check saw.
     """
 
@@ -55,10 +57,15 @@ class Deployed:
     logins: list[Login]
     owner: str | None
     at_login: str | None
+    taken_up: Stock | None
     receipt: Receipt
 
 
 _SILENT = Watcher()
+
+MACHINE = "machine"
+"""The programs' name for the machine."""
+_LEAVES_IT_RUNNING: set[What] = {"same", "look"}
 
 
 def deploy(
@@ -99,14 +106,27 @@ def deploy(
         if at_login_wanted:
             environment.target.check_at_login()
         watcher.on_intent(intent, _forecast(environment, intent, refresh))
-        logins = _write_desired(environment, intent, watcher.on_event, refresh)
+        heard = _heard_before(environment, before)
+        touched: set[str] = set()
+
+        def tell(event: Event) -> None:
+            if event.what not in _LEAVES_IT_RUNNING:
+                touched.add(event.resource)
+            watcher.on_event(event)
+
+        logins = _write_desired(environment, intent, tell, refresh)
         outdated = report_tag(environment)
         started = not environment.target.running()
-        changed = bool(intent.changes) or started or before is None or not before.settled
+        came_back = before is not None and before.removed is not None
+        changed = bool(intent.changes or touched) or started or came_back
+        changed = changed or before is None or not before.settled
         if changed:
             _note(environment, settled=False)
         at_login = environment.target.start_at_login(at_login_wanted)
         environment.target.start()
+        if MACHINE in touched:
+            # What it said before it was stopped says nothing about what it is now.
+            outdated, started = heard, True
         _wait(environment, outdated if started else None, watcher if changed else _SILENT)
         receipt = verify(environment, quick=not changed, on_check=watcher.on_check)
         if changed:
@@ -119,8 +139,16 @@ def deploy(
             logins=logins,
             owner=environment.owner(),
             at_login=at_login,
+            taken_up=take_stock(environment) if came_back else None,
             receipt=receipt,
         )
+
+
+def _heard_before(environment: Environment, before: Record | None) -> str | None:
+    """The tag of the machine's last report, where there has been a machine."""
+    if before is None or before.outputs is None or before.removed:
+        return None
+    return report_tag(environment)
 
 
 def _try_stores(environment: Environment, intent: Intent) -> None:

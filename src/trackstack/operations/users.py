@@ -31,6 +31,7 @@ class ListedUser(Part):
     Attributes:
         old_until: how long the password before the last rotation still works, or None.
         last_seen: when nginx last let this user in, as far back as its log goes, or None.
+        seen_is_known: whether that log is here; in a cloud it stays on the machine.
     """
 
     user: str
@@ -39,6 +40,7 @@ class ListedUser(Part):
     expires: datetime | None
     old_until: datetime | None
     last_seen: datetime | None
+    seen_is_known: bool = True
 
 
 def add(
@@ -158,7 +160,8 @@ def own_login(environment: Environment) -> Login | None:
 def listed(environment: Environment) -> list[ListedUser]:
     """Everybody who may enter, by name; the kit's own short-lived users are left out."""
     now = datetime.now(UTC)
-    seen = last_seen(environment.target.requests())
+    requests = environment.target.requests()
+    seen = last_seen(requests) if requests is not None else None
     return [
         ListedUser(
             user=name,
@@ -166,7 +169,8 @@ def listed(environment: Environment) -> list[ListedUser]:
             rotated=user.rotated,
             expires=user.expires,
             old_until=user.previous.until if user.previous and user.previous.until > now else None,
-            last_seen=seen.get(name),
+            last_seen=seen.get(name) if seen is not None else None,
+            seen_is_known=seen is not None,
         )
         for name, user in people(environment).items()
     ]

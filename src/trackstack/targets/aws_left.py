@@ -189,6 +189,8 @@ def _is_there(clients: Clients, type_: str, name: str) -> bool:
 
 def _how(service: str, what: str) -> str | None:
     """The command that removes something, where there is a simple one."""
+    if service == "ssm":
+        return f"aws ssm delete-parameter --name {what.removeprefix('parameter')}"
     kind, _, id_ = what.replace(":", "/").rpartition("/")
     ways = {
         ("s3", ""): f"aws s3 rb s3://{id_} --force",
@@ -196,6 +198,5 @@ def _how(service: str, what: str) -> str | None:
         ("ec2", "snapshot"): f"aws ec2 delete-snapshot --snapshot-id {id_}",
         ("rds", "snapshot"): f"aws rds delete-db-snapshot --db-snapshot-identifier {id_}",
         ("ec2", "instance"): f"aws ec2 terminate-instances --instance-ids {id_}",
-        ("ssm", "parameter"): f"aws ssm delete-parameter --name {what.removeprefix('parameter')}",
     }
     return ways.get((service, kind))

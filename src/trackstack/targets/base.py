@@ -218,13 +218,16 @@ class Target(Protocol):
         """Remove everything, data too."""
 
     def stored_bytes(self) -> int:
-        """How much the server stores: database and artifacts."""
+        """How much the server stores: database and artifacts; in a cloud, artifacts alone.
+
+        In a cloud it takes a request for each thousand of them.
+        """
 
     def room_problem(self) -> TrackstackError | None:
         """What is wrong with the room left for what the server stores, or None."""
 
-    def requests(self) -> Iterator[str]:
-        """nginx's log as far back as it goes, the oldest line first."""
+    def requests(self) -> Iterator[str] | None:
+        """nginx's log as far back as it goes, the oldest line first; None where it is not here."""
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; with `follow`, without an end.

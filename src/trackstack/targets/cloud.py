@@ -225,13 +225,14 @@ class Cloud:
         """A service's log through the control store; see Target."""
         yield from remote_logs.lines(self.store, service, follow)
 
-    def requests(self) -> Iterator[str]:
+    def requests(self) -> None:
         """nginx's log stays on the machine; see Target."""
-        return iter(())
 
     def stored_bytes(self) -> int:
         """The size of the artifacts; see Target."""
-        return 0
+        record = self.read_record()
+        plan = json.loads(record)["plan"] if record else None
+        return self.account.stored_bytes(plan["cloud"]["artifact_bucket"]) if plan else 0
 
     def store_credentials(self) -> dict[str, str]:
         """The machine has an identity, and needs no credentials; see Target."""
