@@ -159,7 +159,9 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
     def Read(self, request: Any, context: Any) -> Any:
         name = kind_of(_token(request.urn))
         with self._asked("read", name, context):
-            thing = self.cloud.things.get((name, request.id))
+            # A database is found by its name too: aws_db_instance imports by 'identifier'.
+            called = (t for t in self.cloud.of(name) if t.inputs.get("identifier") == request.id)
+            thing = self.cloud.things.get((name, request.id)) or next(called, None)
         if thing is None:
             return proto.ReadResponse(id="")
         before = wire.read(request.inputs)

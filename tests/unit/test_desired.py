@@ -13,6 +13,7 @@ from trackstack.desired import (
     Applied,
     Cleanup,
     DesiredDocument,
+    ManagedDatabase,
     Observed,
     Release,
     ReleaseFile,
@@ -260,6 +261,7 @@ def test_an_id_of_a_release_changes_with_each_of_its_fields() -> None:
         "nginx": "00000001",
         "url": "x",
         "certificates": ("gpu1",),
+        "database": ManagedDatabase(secret="arn:aws:x", host="db"),
     }
     own = set(Release.model_fields) - set(DesiredDocument.model_fields)
     assert set(others) == own, "a field of a release is not tried here"
