@@ -4,11 +4,18 @@ import sys
 from pathlib import Path
 
 import pulumi
+from pydantic import TypeAdapter
 
 # The CLI runs this file by its path, and then its own folder is the only one it imports from.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from stacks import aws
-from trackstack.cloud_plan import Aws
+from stacks import aws, gcp
+from trackstack.cloud_plan import Aws, Cloud, Gcp
 
-aws.declare(Aws.model_validate_json(pulumi.Config("trackstack").require("plan")))
+config = pulumi.Config("trackstack")
+plan: Aws | Gcp = TypeAdapter(Cloud).validate_json(config.require("plan"))
+if isinstance(plan, Gcp):
+    # A first password, needed with a database only: pulumi config set --secret …
+    gcp.declare(plan, {"database_password": config.get("database-password") or ""})
+else:
+    aws.declare(plan, {})

@@ -1,5 +1,7 @@
 """One environment on AWS."""
 
+from collections.abc import Mapping
+
 import pulumi
 
 from stacks.aws import database, identity, network, storage, vm
@@ -7,7 +9,7 @@ from stacks.aws.place import Place
 from trackstack.cloud_plan import Aws
 
 
-def declare(plan: Aws) -> None:
+def declare(plan: Aws, _secrets: Mapping[str, str]) -> None:
     """Declare all of a plan and export what its target wants to know."""
     place = Place.of(plan)
     net = network.declare(place)

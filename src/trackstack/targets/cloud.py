@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from trackstack import agent_archive
-from trackstack.cloud_plan import KIT
+from trackstack.cloud_plan import KIT, Aws
 from trackstack.cloud_plan import Cloud as CloudPlan
 from trackstack.control.base import ConflictError, ControlStore
 from trackstack.errors import BusyError, MissingError, TrackstackError, UsageError
@@ -136,7 +136,9 @@ class Cloud:
     def taken_up(self, plan: Plan, recorded: Plan | None, removed: bool) -> Plan:
         """A database that was removed comes back from its last snapshot; see Target."""
         cloud, before = plan.cloud, recorded.cloud if recorded else None
-        if cloud is None or cloud.database is None or before is None or before.database is None:
+        if not (isinstance(cloud, Aws) and isinstance(before, Aws)):
+            return plan  # Google's database is kept whole
+        if cloud.database is None or before.database is None:
             return plan
         snapshot = before.database.from_snapshot
         if removed:

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from semver import VersionInfo
 
 from trackstack import bundle
-from trackstack.cloud_plan import KIT, Aws, Part
+from trackstack.cloud_plan import KIT, Cloud, Part
 from trackstack.targets import engine_failures
 from trackstack.targets.account import Unfinished
 from trackstack.targets.base import Result, Tell
@@ -106,7 +106,7 @@ def empty_room(stack: str, variables: Mapping[str, str]) -> Iterator[Room]:
         )
 
 
-def preview(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = False) -> Result:
+def preview(room: Room, plan: Cloud, tell: Tell | None = None, refresh: bool = False) -> Result:
     """What making the plan true would change; with `refresh`, after a look at the cloud."""
     heard = Listener(tell, planning=True)
     _told(lambda: open_stack(room, plan).preview(on_event=heard, refresh=refresh or None), heard)
@@ -115,7 +115,7 @@ def preview(room: Room, plan: Aws, tell: Tell | None = None, refresh: bool = Fal
 
 def up(
     room: Room,
-    plan: Aws,
+    plan: Cloud,
     tell: Tell | None = None,
     *,
     refresh: bool = False,
@@ -245,7 +245,7 @@ def mend(room: Room, find: Find, tell: Tell | None = None) -> Result:
 
 
 def open_stack(
-    room: Room, plan: Aws | None = None, secrets: Mapping[str, SecretStr] | None = None
+    room: Room, plan: Cloud | None = None, secrets: Mapping[str, SecretStr] | None = None
 ) -> auto.Stack:
     """The environment's stack; made when there is none."""
     work = room.home / "work" / room.stack
@@ -304,7 +304,7 @@ def _version(program: str) -> VersionInfo:
 
 
 def program_of(
-    plan: Aws | None, secrets: Mapping[str, SecretStr] | None = None
+    plan: Cloud | None, secrets: Mapping[str, SecretStr] | None = None
 ) -> Callable[[], None]:
     """The program in stacks/, or nothing at all where only the record is worked on."""
     if plan is None:
@@ -319,8 +319,9 @@ def program_of(
         module = importlib.util.module_from_spec(spec)
         sys.modules["stacks"] = module
         spec.loader.exec_module(module)
-    declare: Callable[[Aws], None] = importlib.import_module(f"stacks.{plan.cloud}").declare
-    return lambda: declare(plan)
+    declare = importlib.import_module(f"stacks.{plan.cloud}").declare
+    plain = {name: secret.get_secret_value() for name, secret in (secrets or {}).items()}
+    return lambda: declare(plan, plain)
 
 
 def _plain(values: Mapping[str, auto.OutputValue]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Api:
     """Requests as one person."""
 
     def __init__(self, credentials: Any) -> None:
-        self._session = AuthorizedSession(credentials)
+        session: Any = AuthorizedSession
+        self._session: Any = session(credentials)
 
     def get(self, service: str, path: str, **query: Any) -> dict[str, Any]:
         """One thing; ApiError with status 404 when there is none."""

@@ -1,31 +1,20 @@
-"""The plan for a cloud: every thing that will exist there, as data, and the rules for its names.
-
-The Pulumi programs in stacks/ only declare what stands here: no lookup, clock or default of
-theirs can change what an environment consists of.
-"""
+"""What will exist for one environment on AWS."""
 
 import ipaddress
 import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from trackstack import names
+from trackstack.cloud_plan.common import KIT, Days, Gigabytes, Part, TimeOfDay
 
-KIT = "trackstack"
 ENVIRONMENT_TAG = "trackstack:environment"
 KIT_TAG = "managed-by"
 NAME_TAG = "Name"
 
 Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[^ ]+$")]
-Gigabytes = Annotated[int, Field(ge=1, le=16384)]
-
-
-class Part(BaseModel):
-    """A frozen piece of the plan; an unknown key is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class GivenNetwork(Part):
@@ -116,14 +105,12 @@ class Aws(Part):
     control_bucket: str
     artifact_bucket: str
     old_versions_days: Annotated[int, Field(ge=1)] = 30
-    snapshot_days: Annotated[int, Field(ge=1, le=1000)] = 7
-    snapshot_time: Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = (
-        "03:00"
-    )
+    snapshot_days: Days = 7
+    snapshot_time: TimeOfDay = "03:00"
     given: Given = Given()
     user_data: str
     protect: bool = True
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -192,61 +179,3 @@ class Aws(Part):
             update={"deletion_protection": False, "final_snapshot": None if purge else stamped}
         )
         return self.model_copy(update={"database": database, "protect": not purge})
-
-
-def bucket_name(environment: str, account: str, region: str, part: str) -> str:
-    """A bucket's name, which no other account, region or environment has: 63 letters at most.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-    """
-    return names.fitted(f"{KIT}-{environment}-{account}-{region}-{part}", 63)
-
-
-class GcpGiven(Part):
-    """What the kit takes in place of making it, on Google Cloud."""
-
-    network: str | None = None
-    subnet: str | None = None
-    artifact_bucket: str | None = None
-    service_account: str | None = None
-    key: str | None = None
-
-
-class GcpDatabase(Part):
-    """A Cloud SQL PostgreSQL."""
-
-    version: str = "17"
-    tier: str
-    gigabytes: Gigabytes = 10
-    regional: bool = False
-
-
-class Gcp(Part):
-    """What will exist for one environment on Google Cloud."""
-
-    cloud: Literal["gcp"] = "gcp"
-    environment: str
-    project: str
-    project_number: str
-    region: str
-    zone: str
-    image: str
-    machine_type: str
-    root_gigabytes: Gigabytes = 16
-    data_gigabytes: Gigabytes = 20
-    allow: tuple[str, ...]
-    database: GcpDatabase | None = None
-    control_bucket: str
-    artifact_bucket: str
-    old_versions_days: int = 30
-    snapshot_days: int = 7
-    snapshot_time: str = "03:00"
-    given: GcpGiven = GcpGiven()
-    user_data: str
-    protect: bool = True
-    tags: dict[str, str] = {}
-
-
-ENVIRONMENT_LABEL = "trackstack-environment"
-
-Cloud = Annotated[Aws | Gcp, Field(discriminator="cloud")]
