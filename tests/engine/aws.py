@@ -7,84 +7,17 @@ provider's own schema (a property with 'Forces new resource' in its documentatio
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from engine.cloud import Cloud, Refused
+from engine.kinds import Inputs, Kind, cidr, matches, named, numbered, one_of
 from engine.schema import Problem
 from engine.wire import UNKNOWN, is_known
-
-Inputs = dict[str, Any]
-Check = Callable[[Inputs], Iterator[Problem]]
 
 MACHINES = {"t3.micro": "x86_64", "t3.small": "x86_64", "t3.medium": "x86_64", "t4g.small": "arm64"}
 DATABASES = ("db.t3.micro", "db.t4g.micro", "db.t4g.small", "db.m7g.large")
 MOST_USER_DATA = 16 * 1024
-
-
-def _no_checks(_: Inputs) -> Iterator[Problem]:
-    return iter(())
-
-
-def _nothing(_cloud: Cloud, _id: str, _inputs: Inputs) -> Inputs:
-    return {}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One type of resource.
-
-    Attributes:
-        make_id: from the cloud and the inputs.
-        replaces: the properties whose change makes a new one.
-        needs: the properties that name other things, with the kinds these may be of.
-        autoname: the property that gets a name when the program gives none.
-        unique: the property that two may not have the same of.
-        check: what is wrong with values that are known.
-        computed: what only the cloud knows.
-        blocks: whether what it names cannot be removed while it is there.
-        taken: what a second one of says, such as a second route to the same place.
-    """
-
-    make_id: Callable[[Cloud, Inputs], str]
-    replaces: Sequence[str] = ()
-    needs: tuple[tuple[str, str], ...] = ()
-    autoname: str | None = None
-    unique: str | None = None
-    check: Check = _no_checks
-    computed: Callable[[Cloud, str, Inputs], Inputs] = _nothing
-    blocks: bool = True
-    refuse_create: Callable[[Cloud, Inputs], None] = lambda _cloud, _inputs: None
-    refuse_delete: Callable[[Cloud, str, Inputs], None] = lambda _cloud, _id, _inputs: None
-
-
-# Values
-
-
-def _cidr(inputs: Inputs, name: str, version: int = 4) -> Iterator[Problem]:
-    value = inputs.get(name)
-    if not isinstance(value, str) or value == UNKNOWN:
-        return
-    try:
-        right = ipaddress.ip_network(value).version == version
-    except ValueError:
-        right = False
-    if not right:
-        yield name, f"{value!r} is not a valid IPv{version} CIDR block"
-
-
-def _one_of(inputs: Inputs, name: str, values: Sequence[Any]) -> Iterator[Problem]:
-    value = inputs.get(name)
-    if value not in (None, UNKNOWN, *values):
-        yield name, f"expected one of {list(values)}, got {value!r}"
-
-
-def _matches(inputs: Inputs, name: str, pattern: str) -> Iterator[Problem]:
-    value = inputs.get(name)
-    if isinstance(value, str) and value != UNKNOWN and not re.fullmatch(pattern, value):
-        yield name, f"{value!r} does not match {pattern}"
 
 
 def _document(inputs: Inputs, name: str) -> Iterator[Problem]:
@@ -122,35 +55,35 @@ def _tags(inputs: Inputs) -> Iterator[Problem]:
 
 
 def _vpc(inputs: Inputs) -> Iterator[Problem]:
-    yield from _cidr(inputs, "cidrBlock")
+    yield from cidr(inputs, "cidrBlock")
     block = str(inputs.get("cidrBlock"))
     if "/" in block and not 16 <= int(block.split("/")[1]) <= 28:
         yield "cidrBlock", f"InvalidVpc.Range: {block} is not between /16 and /28"
 
 
 def _route(inputs: Inputs) -> Iterator[Problem]:
-    yield from _cidr(inputs, "destinationCidrBlock")
-    yield from _cidr(inputs, "destinationIpv6CidrBlock", 6)
+    yield from cidr(inputs, "destinationCidrBlock")
+    yield from cidr(inputs, "destinationIpv6CidrBlock", 6)
 
 
 def _endpoint(inputs: Inputs) -> Iterator[Problem]:
-    yield from _one_of(inputs, "vpcEndpointType", ["Gateway", "Interface", "GatewayLoadBalancer"])
-    yield from _matches(inputs, "serviceName", r"com\.amazonaws\.[a-z0-9-]+\.[a-z0-9.]+")
+    yield from one_of(inputs, "vpcEndpointType", ["Gateway", "Interface", "GatewayLoadBalancer"])
+    yield from matches(inputs, "serviceName", r"com\.amazonaws\.[a-z0-9-]+\.[a-z0-9.]+")
 
 
 def _group(inputs: Inputs) -> Iterator[Problem]:
     if str(inputs.get("name", "")).startswith("sg-"):
         yield "name", "invalid value for name (cannot begin with sg-)"
-    yield from _matches(inputs, "name", r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+    yield from matches(inputs, "name", r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
     for side in ("ingress", "egress"):
         rules = inputs.get(side, [])
         count = {"cidrBlocks": 0, "ipv6CidrBlocks": 0}
         for rule in rules if isinstance(rules, list) else []:
-            yield from _one_of(rule, "protocol", ["tcp", "udp", "icmp", "-1"])
+            yield from one_of(rule, "protocol", ["tcp", "udp", "icmp", "-1"])
             for name, version in (("cidrBlocks", 4), ("ipv6CidrBlocks", 6)):
                 count[name] += len(rule.get(name, []))
                 for network in rule.get(name, []):
-                    yield from _cidr({f"{side}.{name}": network}, f"{side}.{name}", version)
+                    yield from cidr({f"{side}.{name}": network}, f"{side}.{name}", version)
             sources = ("cidrBlocks", "ipv6CidrBlocks", "securityGroups", "prefixListIds")
             if not any(rule.get(name) for name in sources) and not rule.get("self"):
                 yield side, "a rule needs one of cidr_blocks, ipv6_cidr_blocks, security_groups"
@@ -161,16 +94,16 @@ def _group(inputs: Inputs) -> Iterator[Problem]:
 
 
 def _volume(inputs: Inputs) -> Iterator[Problem]:
-    yield from _one_of(inputs, "type", ["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"])
+    yield from one_of(inputs, "type", ["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"])
 
 
 def _instance(inputs: Inputs) -> Iterator[Problem]:
     if inputs.get("instanceType") not in (*MACHINES, UNKNOWN):
         yield "instanceType", f"InvalidInstanceType: {inputs.get('instanceType')!r}"
     metadata = inputs.get("metadataOptions", {})
-    yield from _one_of(metadata, "httpTokens", ["optional", "required"])
-    yield from _one_of(metadata, "httpEndpoint", ["enabled", "disabled"])
-    yield from _one_of(metadata, "httpPutResponseHopLimit", range(1, 65))
+    yield from one_of(metadata, "httpTokens", ["optional", "required"])
+    yield from one_of(metadata, "httpEndpoint", ["enabled", "disabled"])
+    yield from one_of(metadata, "httpPutResponseHopLimit", range(1, 65))
     yield from _volume({"type": inputs.get("rootBlockDevice", {}).get("volumeType")})
     data = inputs.get("userData", "")
     if is_known(data) and len(data.encode()) > MOST_USER_DATA:
@@ -178,61 +111,61 @@ def _instance(inputs: Inputs) -> Iterator[Problem]:
 
 
 def _role(inputs: Inputs) -> Iterator[Problem]:
-    yield from _matches(inputs, "name", r"[\w+=,.@-]{1,64}")
+    yield from matches(inputs, "name", r"[\w+=,.@-]{1,64}")
     yield from _document(inputs, "assumeRolePolicy")
-    yield from _matches(inputs, "permissionsBoundary", r"arn:aws[a-z-]*:iam::[0-9]{12}:policy/.+")
+    yield from matches(inputs, "permissionsBoundary", r"arn:aws[a-z-]*:iam::[0-9]{12}:policy/.+")
 
 
 def _role_policy(inputs: Inputs) -> Iterator[Problem]:
     yield from _document(inputs, "policy")
-    yield from _matches(inputs, "name", r"[\w+=,.@-]{1,128}")
+    yield from matches(inputs, "name", r"[\w+=,.@-]{1,128}")
 
 
 def _bucket(inputs: Inputs) -> Iterator[Problem]:
-    yield from _matches(inputs, "bucket", r"(?!xn--|sthree-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+    yield from matches(inputs, "bucket", r"(?!xn--|sthree-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def _bucket_encryption(inputs: Inputs) -> Iterator[Problem]:
     for rule in inputs.get("rules", []):
         default = rule.get("applyServerSideEncryptionByDefault", {})
-        yield from _one_of(default, "sseAlgorithm", ["AES256", "aws:kms", "aws:kms:dsse"])
+        yield from one_of(default, "sseAlgorithm", ["AES256", "aws:kms", "aws:kms:dsse"])
         if default.get("kmsMasterKeyId") and default.get("sseAlgorithm") == "AES256":
             yield "rules", "MalformedXML: a key goes with aws:kms only"
 
 
 def _bucket_lifecycle(inputs: Inputs) -> Iterator[Problem]:
     for rule in inputs.get("rules", []):
-        yield from _one_of(rule, "status", ["Enabled", "Disabled"])
+        yield from one_of(rule, "status", ["Enabled", "Disabled"])
         actions = ("abortIncompleteMultipartUpload", "expiration", "noncurrentVersionExpiration")
         if not any(rule.get(action) for action in actions):
             yield "rules", f"MalformedXML: rule {rule.get('id')} does nothing"
 
 
 def _snapshots(inputs: Inputs) -> Iterator[Problem]:
-    yield from _matches(inputs, "description", r"[0-9A-Za-z _-]{1,500}")
-    yield from _one_of(inputs, "state", ["ENABLED", "DISABLED"])
+    yield from matches(inputs, "description", r"[0-9A-Za-z _-]{1,500}")
+    yield from one_of(inputs, "state", ["ENABLED", "DISABLED"])
     details = inputs.get("policyDetails", {})
     for schedule in details.get("schedules", []):
         rule = schedule.get("createRule", {})
-        yield from _one_of(rule, "interval", [1, 2, 3, 4, 6, 8, 12, 24])
-        yield from _one_of(rule, "intervalUnit", ["HOURS"])
-        yield from _matches(rule, "times", r"([01][0-9]|2[0-3]):[0-5][0-9]")
-        yield from _one_of(
+        yield from one_of(rule, "interval", [1, 2, 3, 4, 6, 8, 12, 24])
+        yield from one_of(rule, "intervalUnit", ["HOURS"])
+        yield from matches(rule, "times", r"([01][0-9]|2[0-3]):[0-5][0-9]")
+        yield from one_of(
             schedule.get("retainRule", {}), "intervalUnit", ["DAYS", "WEEKS", "MONTHS", "YEARS"]
         )
 
 
 def _database(inputs: Inputs) -> Iterator[Problem]:
     name = r"(?!.*--)[a-z][a-z0-9-]{0,62}(?<!-)"
-    yield from _matches(inputs, "identifier", name)
-    yield from _matches(
+    yield from matches(inputs, "identifier", name)
+    yield from matches(
         inputs, "finalSnapshotIdentifier", r"(?!.*--)[A-Za-z][A-Za-z0-9-]{0,254}(?<!-)"
     )
-    yield from _one_of(inputs, "instanceClass", DATABASES)
-    yield from _one_of(inputs, "engine", ["postgres"])
-    yield from _matches(inputs, "engineVersion", r"1[4-8](\.[0-9]+)?")
-    yield from _one_of(inputs, "storageType", ["gp2", "gp3", "io1", "io2"])
-    yield from _one_of(inputs, "backupRetentionPeriod", range(36))
+    yield from one_of(inputs, "instanceClass", DATABASES)
+    yield from one_of(inputs, "engine", ["postgres"])
+    yield from matches(inputs, "engineVersion", r"1[4-8](\.[0-9]+)?")
+    yield from one_of(inputs, "storageType", ["gp2", "gp3", "io1", "io2"])
+    yield from one_of(inputs, "backupRetentionPeriod", range(36))
     if inputs.get("storageType") == "gp3" and not 20 <= inputs.get("allocatedStorage", 0) <= 65536:
         yield (
             "allocatedStorage",
@@ -364,51 +297,43 @@ def _computed_database(cloud: Cloud, id_: str, inputs: Inputs) -> Inputs:
     }
 
 
-def _prefix(prefix: str) -> Callable[[Cloud, Inputs], str]:
-    return lambda cloud, _: cloud.new_id(prefix)
-
-
-def _named(*properties: str, between: str = ":") -> Callable[[Cloud, Inputs], str]:
-    return lambda _, inputs: between.join(str(inputs[name]) for name in properties)
-
-
 _part_of_bucket = partial(
-    Kind, _named("bucket"), replaces=["bucket"], needs=(("bucket", "s3.Bucket"),), blocks=False
+    Kind, named("bucket"), replaces=["bucket"], needs=(("bucket", "s3.Bucket"),), blocks=False
 )
 
 KINDS: dict[str, Kind] = {
-    "ec2.Vpc": Kind(_prefix("vpc"), ["cidrBlock"], check=_vpc, computed=_arn("ec2", "vpc")),
+    "ec2.Vpc": Kind(numbered("vpc"), ["cidrBlock"], check=_vpc, computed=_arn("ec2", "vpc")),
     "ec2.Subnet": Kind(
-        _prefix("subnet"),
+        numbered("subnet"),
         ["vpcId", "cidrBlock", "availabilityZone"],
         (("vpcId", "ec2.Vpc"),),
-        check=partial(_cidr, name="cidrBlock"),
+        check=partial(cidr, name="cidrBlock"),
         computed=_arn("ec2", "subnet"),
         refuse_create=_subnet_fits,
     ),
     "ec2.InternetGateway": Kind(
-        _prefix("igw"), needs=(("vpcId", "ec2.Vpc"),), refuse_create=_one_gateway
+        numbered("igw"), needs=(("vpcId", "ec2.Vpc"),), refuse_create=_one_gateway
     ),
-    "ec2.RouteTable": Kind(_prefix("rtb"), ["vpcId"], (("vpcId", "ec2.Vpc"),)),
+    "ec2.RouteTable": Kind(numbered("rtb"), ["vpcId"], (("vpcId", "ec2.Vpc"),)),
     "ec2.Route": Kind(
-        _named("routeTableId", "destinationCidrBlock", between="_"),
+        named("routeTableId", "destinationCidrBlock", between="_"),
         ["routeTableId", "destinationCidrBlock"],
         (("routeTableId", "ec2.RouteTable"), ("gatewayId", "ec2.InternetGateway")),
         check=_route,
     ),
     "ec2.RouteTableAssociation": Kind(
-        _named("subnetId", "routeTableId", between="/"),
+        named("subnetId", "routeTableId", between="/"),
         ["subnetId"],
         (("routeTableId", "ec2.RouteTable"), ("subnetId", "ec2.Subnet")),
     ),
     "ec2.VpcEndpoint": Kind(
-        _prefix("vpce"),
+        numbered("vpce"),
         ["vpcId", "serviceName", "vpcEndpointType"],
         (("vpcId", "ec2.Vpc"), ("routeTableIds", "ec2.RouteTable")),
         check=_endpoint,
     ),
     "ec2.SecurityGroup": Kind(
-        _prefix("sg"),
+        numbered("sg"),
         ["name", "description", "vpcId"],
         (("vpcId", "ec2.Vpc"),),
         autoname="name",
@@ -416,20 +341,20 @@ KINDS: dict[str, Kind] = {
         check=_group,
     ),
     "ec2.NetworkInterface": Kind(
-        _prefix("eni"),
+        numbered("eni"),
         ["subnetId"],
         (("subnetId", "ec2.Subnet"), ("securityGroups", "ec2.SecurityGroup")),
     ),
     "ec2.Eip": Kind(
-        _prefix("eipalloc"),
+        numbered("eipalloc"),
         ["domain"],
         (("networkInterface", "ec2.NetworkInterface"),),
-        check=partial(_one_of, name="domain", values=["vpc"]),
+        check=partial(one_of, name="domain", values=["vpc"]),
         computed=_address,
         blocks=False,
     ),
     "ec2.Instance": Kind(
-        _prefix("i"),
+        numbered("i"),
         ["ami", "primaryNetworkInterface", "availabilityZone", "keyName"],
         (("iamInstanceProfile", "iam.InstanceProfile"),),
         check=_instance,
@@ -437,24 +362,24 @@ KINDS: dict[str, Kind] = {
         refuse_create=_instance_starts,
     ),
     "ec2.VolumeAttachment": Kind(
-        _named("deviceName", "volumeId", "instanceId"),
+        named("deviceName", "volumeId", "instanceId"),
         ["deviceName", "volumeId", "instanceId"],
         (("volumeId", "ebs.Volume"), ("instanceId", "ec2.Instance")),
-        check=partial(_matches, name="deviceName", pattern=r"/dev/(sd[f-p]|xvd[f-p])"),
+        check=partial(matches, name="deviceName", pattern=r"/dev/(sd[f-p]|xvd[f-p])"),
         refuse_create=_volume_is_free,
     ),
     "ebs.Volume": Kind(
-        _prefix("vol"),
+        numbered("vol"),
         ["availabilityZone", "encrypted", "kmsKeyId", "snapshotId"],
         check=_volume,
         computed=_arn("ec2", "volume"),
         refuse_create=_zone,
     ),
     "dlm.LifecyclePolicy": Kind(
-        _prefix("policy"), needs=(("executionRoleArn", "iam.Role"),), check=_snapshots
+        numbered("policy"), needs=(("executionRoleArn", "iam.Role"),), check=_snapshots
     ),
     "iam.Role": Kind(
-        _named("name"),
+        named("name"),
         ["name", "path"],
         autoname="name",
         unique="name",
@@ -462,22 +387,22 @@ KINDS: dict[str, Kind] = {
         computed=_iam_arn("role"),
     ),
     "iam.RolePolicy": Kind(
-        _named("role", "name"),
+        named("role", "name"),
         ["name", "role"],
         (("role", "iam.Role"),),
         "name",
         check=_role_policy,
     ),
     "iam.RolePolicyAttachment": Kind(
-        _named("role", "policyArn", between="/"),
+        named("role", "policyArn", between="/"),
         ["role", "policyArn"],
         (("role", "iam.Role"),),
         check=partial(
-            _matches, name="policyArn", pattern=r"arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/.+"
+            matches, name="policyArn", pattern=r"arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/.+"
         ),
     ),
     "iam.InstanceProfile": Kind(
-        _named("name"),
+        named("name"),
         ["name", "path"],
         (("role", "iam.Role"),),
         autoname="name",
@@ -485,7 +410,7 @@ KINDS: dict[str, Kind] = {
         computed=_iam_arn("instance-profile"),
     ),
     "s3.Bucket": Kind(
-        _named("bucket"),
+        named("bucket"),
         ["bucket"],
         autoname="bucket",
         unique="bucket",
@@ -499,23 +424,23 @@ KINDS: dict[str, Kind] = {
     "s3.BucketPolicy": _part_of_bucket(check=partial(_document, name="policy")),
     "s3.BucketLifecycleConfiguration": _part_of_bucket(check=_bucket_lifecycle),
     "rds.SubnetGroup": Kind(
-        _named("name"),
+        named("name"),
         ["name"],
         (("subnetIds", "ec2.Subnet"),),
         autoname="name",
         unique="name",
-        check=partial(_matches, name="name", pattern=r"[a-z0-9 ._-]{1,255}"),
+        check=partial(matches, name="name", pattern=r"[a-z0-9 ._-]{1,255}"),
         refuse_create=_two_zones,
     ),
     "rds.ParameterGroup": Kind(
-        _named("name"),
+        named("name"),
         ["name", "family", "description"],
         autoname="name",
         unique="name",
-        check=partial(_matches, name="name", pattern=r"(?!.*--)[a-z][a-z0-9.-]{0,254}(?<!-)"),
+        check=partial(matches, name="name", pattern=r"(?!.*--)[a-z][a-z0-9.-]{0,254}(?<!-)"),
     ),
     "rds.Instance": Kind(
-        _prefix("db"),
+        numbered("db"),
         ["engine", "dbName", "username", "storageEncrypted", "kmsKeyId", "snapshotIdentifier"],
         (
             ("dbSubnetGroupName", "rds.SubnetGroup"),

@@ -14,7 +14,7 @@ from pulumi.runtime.proto.provider_pb2_grpc import (
     add_ResourceProviderServicer_to_server,
 )
 
-from engine import aws, schema, wire
+from engine import aws, gcp, schema, wire
 from engine.cloud import Cloud, Lost, Refused, Thing
 
 VERSION = "99.0.0"
@@ -32,10 +32,11 @@ def _token(urn: str) -> str:
 
 
 class Provider(ResourceProviderServicer):  # type: ignore[misc]
-    """Answers as the AWS provider does, over a cloud in memory."""
+    """Answers as a cloud's provider does, over a cloud in memory."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self.rules = {"aws": aws, "gcp": gcp}[cloud.package]
 
     def Handshake(self, request: Any, _: Any) -> Any:
         return proto.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
@@ -73,7 +74,7 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
     def Check(self, request: Any, _: Any) -> Any:
         token = _token(request.urn)
         news = wire.read(request.news)
-        kind = aws.KINDS.get(kind_of(token))
+        kind = self.rules.KINDS.get(kind_of(token))
         if kind is None:
             return _failed([("", f"the double knows no {token}")])
         if kind.autoname and kind.autoname not in news:
@@ -83,11 +84,11 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
         inputs = wire.plain(news)
         problems = list(schema.problems(token, inputs))
         # What has the wrong shape cannot be looked into.
-        problems = problems or list(aws.checks(kind_of(token), inputs))
+        problems = problems or list(self.rules.checks(kind_of(token), inputs))
         return _failed(problems) if problems else proto.CheckResponse(inputs=wire.write(news))
 
     def Diff(self, request: Any, _: Any) -> Any:
-        kind = aws.KINDS[kind_of(_token(request.urn))]
+        kind = self.rules.KINDS[kind_of(_token(request.urn))]
         old, new = wire.plain(wire.read(request.old_inputs)), wire.plain(wire.read(request.news))
         ignored = set(request.ignoreChanges)
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
@@ -118,7 +119,7 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
         return proto.CreateResponse(id=thing.id, properties=wire.write({**_told(thing), **sent}))
 
     def _create(self, name: str, inputs: dict[str, Any]) -> Thing:
-        kind, cloud = aws.KINDS[name], self.cloud
+        kind, cloud = self.rules.KINDS[name], self.cloud
         with cloud.lock:
             for place, needed in kind.needs:
                 self._must_exist(needed, inputs.get(place, []))
@@ -189,9 +190,11 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
         return empty_pb2.Empty()
 
     def _refuse_delete(self, thing: Thing) -> None:
-        aws.KINDS[thing.kind].refuse_delete(self.cloud, thing.id, thing.inputs)
+        self.rules.KINDS[thing.kind].refuse_delete(self.cloud, thing.id, thing.inputs)
         ids = {thing.id, thing.computed.get("arn", thing.id)}
-        for user in (u for i in ids for u in self.cloud.users_of(i, aws.dependents(thing.kind))):
+        for user in (
+            u for i in ids for u in self.cloud.users_of(i, self.rules.dependents(thing.kind))
+        ):
             raise Refused(
                 f"DependencyViolation: {thing.kind} '{thing.id}' is in use by {user.kind}"
             )

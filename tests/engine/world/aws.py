@@ -335,7 +335,7 @@ def aws_world(
     Args:
         folder: of this world only: machines' disks, volumes, snapshots, moto's output.
         cloud: what is in the account; nothing but images when None.
-        packages_ready: whether a new volume holds the server's packages already.
+        packages_ready: whether a new volume holds the agent's and the server's packages already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cloud = cloud or a_cloud()

@@ -131,7 +131,8 @@ class ManagedDatabase:
             env=_ENVIRONMENT,
             check=False,
         )
-        assert done.returncode == 0, f"{command[0]} failed:\n{done.stdout}\n{done.stderr}"
+        told = f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, told
         return done.stdout.strip()
 
 

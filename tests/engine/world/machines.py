@@ -6,6 +6,7 @@ start it. Packages, disks and systemd are the business of tests that boot a real
 
 import base64
 import gzip
+import json
 import os
 import re
 import sys
@@ -18,7 +19,8 @@ from threading import RLock
 import yaml
 
 from engine.world.network import Computer, Network
-from kits import CACHE, seed_packages
+from engine.world.ready import seed
+from kits import CACHE
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
 INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_")
@@ -59,7 +61,7 @@ class Machines:
     Args:
         folder: holds disks and volumes.
         variables: of every machine's environment: how it reaches its cloud.
-        ready: whether a new volume holds the server's packages already, which saves a test time.
+        ready: whether a new volume holds all packages already, which saves a test time.
     """
 
     def __init__(
@@ -145,9 +147,6 @@ class Machines:
         folder = self._folder / "volumes" / name
         if not folder.is_dir():
             folder.mkdir(parents=True, mode=0o700)
-            if self._ready:
-                (folder / "machine").mkdir()
-                seed_packages(folder / "machine")
         return folder
 
     def _boot(self, machine: Machine) -> None:
@@ -159,13 +158,16 @@ class Machines:
             place = machine.folder / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
+        volume = self.volume(machine.volumes[0])
+        if self._ready and not any(volume.iterdir()):
+            seed(volume, json.loads(files[_MACHINE])["cloud"])
         machine.computer.start(
             [
                 # The system's Python, without what the tests have installed.
                 getattr(sys, "_base_executable", sys.executable),
                 machine.folder / _BOOT.lstrip("/"),
                 machine.folder / _MACHINE.lstrip("/"),
-                self.volume(machine.volumes[0]),
+                volume,
             ],
             self._environment(machine),
             machine.folder / "console.txt",
