@@ -7,6 +7,7 @@ tell whether an object is missing to whom may not list. Every request is written
 
 import http.client
 import http.server
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Call:
         who: the caller's ARN.
         actions: what IAM had to permit, each with its resource.
         status: of the answer.
+        at: when it was answered, by the monotonic clock.
     """
 
     who: str
@@ -57,6 +59,7 @@ class Call:
     actions: tuple[tuple[str, str], ...]
     parameters: Mapping[str, Any]
     status: int
+    at: float
 
 
 @dataclass
@@ -117,9 +120,16 @@ class Front:
             answer = self._answer_to(known, asked, request)
         except Says as said:
             answer = asked.error(said.code, said.sentence, said.status)
-        who = identity.arn if identity else ""
         self.calls.append(
-            Call(who, asked.service, asked.operation, actions, asked.parameters, answer[0])
+            Call(
+                who=identity.arn if identity else "",
+                service=asked.service,
+                operation=asked.operation,
+                actions=actions,
+                parameters=asked.parameters,
+                status=answer[0],
+                at=time.monotonic(),
+            )
         )
         return answer
 
