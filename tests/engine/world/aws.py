@@ -148,6 +148,23 @@ class AwsWorld:
         keys = [self.deployer.secret, *(each.secret for each in self._sessions.values())]
         return [*keys, *(database.password for database in self.databases.values())]
 
+    def unused_permissions(self) -> list[tuple[str, str]]:
+        """What the machines' roles allow and no machine has done with success so far."""
+        roles = {role for each in self.cloud.of("ec2.Instance") if (role := self._role(each))}
+        return [
+            each
+            for role in sorted(roles)
+            for each in policies.unused(
+                policies.statements(*self._role_policies(role)),
+                [
+                    action
+                    for call in self.front.calls_of(f"/{role}/")
+                    if call.status < 400
+                    for action in call.actions
+                ],
+            )
+        ]
+
     # What the machines are told
 
     def metadata(self, address: str) -> Mapping[str, str] | None:
