@@ -151,6 +151,9 @@ def test_a_machine_may_do_what_its_role_says_and_no_more(aws: AwsWorld, tmp_path
     assert denied == ["AccessDenied"] * 3 + ["UnauthorizedOperation"]
     done = {action for call in aws.front.calls_of(role) for action, _ in call.actions}
     assert done == {"s3:GetObject", "s3:PutObject", "s3:ListBucket", "ec2:DescribeInstances"}
+    unused = aws.unused_permissions()
+    assert ("s3:PutObject", f"arn:aws:s3:::{control}/audit/*") in unused
+    assert ("s3:GetObject", f"arn:aws:s3:::{control}/desired/*") not in unused
 
 
 def test_who_may_not_list_is_not_told_what_is_missing(aws: AwsWorld) -> None:

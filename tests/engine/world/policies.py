@@ -40,6 +40,26 @@ def permits(
     return effects == {"Allow"}
 
 
+def unused(said: Iterable[Statement], done: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is allowed and was never done: each action with its resource, as written.
+
+    Args:
+        said: the statements.
+        done: actions with the resources they were done to, as calls are written down.
+    """
+    done = set(done)
+    return [
+        (action, resource)
+        for each in said
+        if each["Effect"] == "Allow"
+        for action in _listed(each["Action"])
+        for resource in _listed(each["Resource"])
+        if not any(
+            _matches(action.lower(), one.lower()) and _matches(resource, to) for one, to in done
+        )
+    ]
+
+
 def _is_about(each: Statement, action: str, resource: str, context: Mapping[str, str]) -> bool:
     unknown = each.keys() - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
     assert not unknown, f"this double of IAM does not know {unknown}"
