@@ -205,6 +205,12 @@ def answering(front: Front, address: str) -> Iterator[Front]:
         wbufsize = -1
         disable_nagle_algorithm = True
 
+        def handle_expect_100(self) -> bool:
+            # Left in the buffer, it lets a client wait a second at each upload.
+            go_on = super().handle_expect_100()
+            self.wfile.flush()
+            return go_on
+
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self._body(headers)
