@@ -32,10 +32,12 @@ def archive() -> bytes:
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             files[f"trackstack/{file.relative_to(_PACKAGE).as_posix()}"] = file.read_bytes()
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive_:
+    # Not compressed: that differs between builds of zlib, and a laptop would put its own agent in
+    # place of another's.
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive_:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _LONG_AGO)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # else that of the computer it is made on
             entry.external_attr = 0o644 << 16
             archive_.writestr(entry, files[name])
     return packed.getvalue()

@@ -112,6 +112,10 @@ def write(path, data, mode=0o600):
     new.replace(path)
 
 
+def uptime():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def wanted():
     named = json.loads(fetch("desired/agent.json"))
     return f"{named['archive']}.{named['lock']}"
@@ -190,12 +194,12 @@ def choose(state):
         print("trackstack keeps its agent:", problem, flush=True)
         time.sleep(5)
         return kept, prepare(kept)
-    now, attempt, why = time.clock_gettime(time.CLOCK_BOOTTIME), 1, None
+    attempt, why = 1, None
     if refused and refused["agent"] == agent and time.time() < (refused["again"] or 1e12):
         why, again = refused["problem"], refused["again"]
     elif trial and trial["agent"] == agent:  # back here, so it ended unproven: a kill is forgiven
         attempt, again = trial["attempt"] + 1, None
-        if now - trial["since"] >= TRIAL_SECONDS:
+        if uptime() - trial["since"] >= TRIAL_SECONDS:
             why = f"the new agent did not report within {TRIAL_SECONDS} seconds"
         elif attempt > 2:
             why = "the new agent ended before it reported"
@@ -207,7 +211,7 @@ def choose(state):
     if agent != kept and why:
         refused = {"agent": agent, "problem": why, "again": again}
     trying = agent != kept and not why
-    trial = {"agent": agent, "attempt": attempt, "since": now} if trying else None
+    trial = {"agent": agent, "attempt": attempt, "since": uptime()} if trying else None
     write(STATE, json.dumps({"kept": kept, "trial": trial, "refused": refused}).encode())
     if not trying:
         return kept, prepare(kept)

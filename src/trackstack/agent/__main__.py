@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from trackstack.agent import folders
+from trackstack.agent import folders, itself
 from trackstack.agent.converge import run_forever
 from trackstack.agent.processes import holder
 from trackstack.agent.report import Reporter
@@ -24,6 +24,8 @@ def main() -> None:
 
     def ensure_supervised() -> None:
         if holder(Path()) is None:
+            if itself.running():
+                sys.exit("the supervisor is gone: the machine's boot program starts another")
             _become_supervisor(store, machine)
 
     control = open_store(store)

@@ -1,0 +1,122 @@
+"""User-data: small, without a secret, the same bytes each time, and good shell and units."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+from trackstack import bundle
+from trackstack.user_data import render_user_data
+
+LONGEST = {
+    "aws": f"s3://{'b' * 63}?region=ap-southeast-2&owner=123456789012",
+    "gcp": f"gs://{'b' * 63}",
+}
+CLOUDS = sorted(LONGEST)
+
+
+def _user_data(cloud: str) -> str:
+    return render_user_data(cloud, LONGEST[cloud])
+
+
+def _written(script: str) -> dict[str, str]:
+    return dict(re.findall(r"^cat >(\S+) <<'END'\n(.*?\n)END$", script, re.M | re.S))
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_user_data_is_below_8_kb(cloud: str) -> None:
+    assert len(_user_data(cloud).encode()) < 8192
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_user_data_holds_boot_py_as_a_reviewer_reads_it(cloud: str) -> None:
+    packed = re.search(r"boot\.py <<'END'\n(.*?)\nEND$", _user_data(cloud), re.M | re.S)
+    assert packed is not None
+    source = bundle.templates() / "cloud-init" / "boot.py"
+    assert zlib.decompress(base64.b85decode(packed[1])) == source.read_bytes()
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_machine_is_told_its_store_and_its_cloud_and_no_more(cloud: str) -> None:
+    told = json.loads(_written(_user_data(cloud))["/etc/trackstack/machine.json"])
+    assert told == {"cloud": cloud, "store": LONGEST[cloud]}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_user_data_is_a_script_that_a_shell_can_read(cloud: str) -> None:
+    script = _user_data(cloud)
+    assert script.startswith("#!/bin/sh\n")
+    checked = subprocess.run(
+        ["sh", "-n"], input=script, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_boot_py_is_packed_in_a_way_that_the_script_unpacks(tmp_path: Path) -> None:
+    script = _user_data("aws")
+    lines = script[script.index("python3 -c") : script.index("cat >/etc/systemd")]
+    place = tmp_path / "boot.py"
+    subprocess.run(
+        ["sh", "-c", lines.replace("/usr/local/lib/trackstack/boot.py", str(place))], check=True
+    )
+    assert place.read_bytes() == (bundle.templates() / "cloud-init" / "boot.py").read_bytes()
+
+
+@pytest.mark.parametrize("unit", ["trackstack.service", "var-lib-trackstack.mount"])
+def test_systemd_finds_nothing_wrong_with(tmp_path: Path, unit: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is missing")
+    text = _written(_user_data("aws"))[f"/etc/systemd/system/{unit}"]
+    # Of what only the machine has, something that is everywhere.
+    text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.M)
+    (tmp_path / unit).write_text(text)
+    for told in _verify(analyze, tmp_path / unit):
+        assert unit not in told, told
+
+
+def test_systemd_would_have_found_a_misspelled_key(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is missing")
+    unit = tmp_path / "trackstack.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\nNoNewPrivilegs=yes\n")
+    assert any("NoNewPrivilegs" in told for told in _verify(analyze, unit))
+
+
+def _verify(analyze: str, unit: Path) -> list[str]:
+    done = subprocess.run(
+        [analyze, "verify", unit], capture_output=True, text=True, check=False, cwd=unit.parent
+    )
+    return (done.stdout + done.stderr).splitlines()
+
+
+DISK = """
+set -eu
+blkid() {{ return {code}; }}
+mkfs.ext4() {{ echo "formatted $*"; }}
+device=/dev/data
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "formatted", "status"), [(0, False, 0), (2, True, 0), (4, False, 1), (8, False, 1)]
+)
+def test_a_disk_is_formatted_only_when_it_says_that_it_is_blank(
+    code: int, formatted: bool, status: int
+) -> None:
+    script = _user_data("gcp")
+    begin, end = script.index("code=0\n"), script.index("udevadm settle")
+    done = subprocess.run(
+        ["bash", "-c", DISK.format(code=code) + script[begin:end]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "formatted" in done.stdout) == (status, formatted)
+    assert ("left alone" in done.stderr) == (status == 1)
