@@ -1,5 +1,6 @@
 """The world around the program: what it makes really runs, and is really gone."""
 
+import hashlib
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -16,7 +18,9 @@ from botocore.exceptions import ClientError
 
 from engine.rooms import DATABASE, KEY, a_plan, program
 from engine.world.aws import AwsWorld, aws_world
+from trackstack import agent_archive, lock
 from trackstack.cloud_plan import Aws
+from trackstack.desired import content_id
 from trackstack.targets import engine
 from trackstack.targets.engine import Room
 from trackstack.targets.engine_failures import ResourceError
@@ -154,6 +158,37 @@ def test_a_machine_may_do_what_its_role_says_and_no_more(aws: AwsWorld, tmp_path
     unused = aws.unused_permissions()
     assert ("s3:PutObject", f"arn:aws:s3:::{control}/audit/*") in unused
     assert ("s3:GetObject", f"arn:aws:s3:::{control}/desired/*") not in unused
+
+
+def test_a_new_volume_holds_the_packages_of_the_agent_and_of_a_release(
+    aws: AwsWorld, tmp_path: Path
+) -> None:
+    engine.up(room_in(aws, tmp_path), plan_for(aws))
+    volume = aws.machines.volume(aws.machine().volumes[0])
+    agent = hashlib.sha256(agent_archive.lock("aws").encode()).hexdigest()
+    release = content_id(
+        lock.for_mlflow(lock.DEFAULT_MLFLOW, [lock.POSTGRESQL_DRIVER, lock.S3_CLIENT])
+    )
+    python = volume / "agent" / agent / "bin" / "python"
+    subprocess.run([python, "-P", "-c", "import boto3, supervisor"], check=True)
+    packages = volume / "machine" / "packages" / release
+    assert (packages / ".whole").is_file()
+    python = packages / "bin" / "python"
+    versions = "import boto3, mlflow.version, psycopg; print(mlflow.version.VERSION)"
+    told = subprocess.run(
+        [python, "-P", "-c", versions], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{lock.DEFAULT_MLFLOW}\n"
+
+
+def test_an_upload_that_asks_first_is_told_to_go_on(aws: AwsWorld) -> None:
+    place = urlsplit(aws.front.url)
+    asks = f"PUT /bucket/key HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 1\r\n"
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+        connection.sendall(f"{asks}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"x")
+        assert connection.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
 def test_who_may_not_list_is_not_told_what_is_missing(aws: AwsWorld) -> None:
