@@ -149,7 +149,7 @@ class AwsWorld:
         return [*keys, *(database.password for database in self.databases.values())]
 
     def unused_permissions(self) -> list[tuple[str, str]]:
-        """What the machines' roles allow and no machine has done with success so far."""
+        """What the machines' roles allow and no machine has done so far."""
         roles = {role for each in self.cloud.of("ec2.Instance") if (role := self._role(each))}
         return [
             each
@@ -159,7 +159,7 @@ class AwsWorld:
                 [
                     action
                     for call in self.front.calls_of(f"/{role}/")
-                    if call.status < 400
+                    if not call.refused
                     for action in call.actions
                 ],
             )

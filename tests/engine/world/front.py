@@ -8,7 +8,7 @@ tell whether an object is missing to whom may not list. Every request is written
 import http.client
 import http.server
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +50,7 @@ class Call:
         who: the caller's ARN.
         actions: what IAM had to permit, each with its resource.
         status: of the answer.
+        refused: the code of a refusal that is not about what is stored; else empty.
         at: when it was answered, by the monotonic clock.
     """
 
@@ -59,6 +60,7 @@ class Call:
     actions: tuple[tuple[str, str], ...]
     parameters: Mapping[str, Any]
     status: int
+    refused: str
     at: float
 
 
@@ -111,27 +113,37 @@ class Front:
             return 403, {}, b"<Error><Code>AccessDenied</Code><Message>unsigned</Message></Error>"
         asked = read(request)
         identity = self.identities.of(request.scope[0])
-        actions = tuple(asked.permissions(self.account))
+        actions, refused = list(asked.permissions(self.account)), ""
         try:
             known = _known(identity, asked, request)
-            for action, resource in actions:
-                if action not in _UNWRITTEN and not self.may(known, action, resource):
-                    raise _denied(known, asked, action, resource)
+            self._let_in(known, asked, actions)
             answer = self._answer_to(known, asked, request)
+            missing = answer[0] == 404 and asked.operation in {"GetObject", "HeadObject"}
+            if missing:
+                listing = ("s3:ListBucket", f"arn:aws:s3:::{asked.parameters['Bucket']}")
+                self._let_in(known, asked, [listing])
+                actions.append(listing)
         except Says as said:
             answer = asked.error(said.code, said.sentence, said.status)
+            refused = said.code
         self.calls.append(
             Call(
                 who=identity.arn if identity else "",
                 service=asked.service,
                 operation=asked.operation,
-                actions=actions,
+                actions=tuple(actions),
                 parameters=asked.parameters,
                 status=answer[0],
+                refused=refused,
                 at=time.monotonic(),
             )
         )
         return answer
+
+    def _let_in(self, identity: Identity, asked: Asked, actions: Iterable[tuple[str, str]]) -> None:
+        for action, resource in actions:
+            if action not in _UNWRITTEN and not self.may(identity, action, resource):
+                raise _denied(identity, asked, action, resource)
 
     def _answer_to(self, identity: Identity, asked: Asked, request: Request) -> Answer:
         bucket = str(asked.parameters.get("Bucket", "")) if asked.service == "s3" else ""
@@ -145,11 +157,7 @@ class Front:
         content = here(asked, identity) if here else None
         if content is not None:
             return asked.answer(content)
-        answer = self.passed_on(request)
-        missing = answer[0] == 404 and asked.operation in {"GetObject", "HeadObject"}
-        if missing and not self.may(identity, "s3:ListBucket", f"arn:aws:s3:::{bucket}"):
-            raise Says("AccessDenied", "Access Denied", 403)
-        return answer
+        return self.passed_on(request)
 
     def passed_on(self, request: Request) -> Answer:
         """What moto answers."""
