@@ -21,7 +21,8 @@ from engine.world.aws import AwsWorld, aws_world
 from trackstack import agent_archive, lock
 from trackstack.cloud_plan import Aws
 from trackstack.desired import content_id
-from trackstack.targets import engine
+from trackstack.targets import aws_left, engine
+from trackstack.targets.account import Unfinished
 from trackstack.targets.engine import Room
 from trackstack.targets.engine_failures import ResourceError
 
@@ -231,6 +232,39 @@ def test_a_person_sees_the_same_account_with_the_clouds_own_clients(
     image = "/aws/service/debian/release/13/latest/amd64"
     found = aws.client("ssm").get_parameter(Name=image)["Parameter"]["Value"]
     assert aws.cloud.images[found] == "x86_64"
+
+
+def test_what_was_made_is_found_by_its_tags_or_its_name(aws: AwsWorld, tmp_path: Path) -> None:
+    engine.up(room_in(aws, tmp_path), plan_for(aws, database=DATABASE))
+    for thing in aws.cloud.things.values():
+        module, _, name = thing.kind.partition(".")
+        type_ = f"aws:{module}/{name[0].lower()}{name[1:]}:{name}"
+        left = Unfinished(
+            urn="", resource="", type=type_, what="creating", inputs=dict(thing.inputs)
+        )
+        # RDS knows a database by its identifier too.
+        wanted = thing.inputs.get("identifier", thing.id) if "tags" in thing.inputs else None
+        assert aws_left.find(aws.client, left) == wanted, thing.kind
+
+
+def test_without_capacity_there_is_no_machine_and_the_next_deploy_makes_it(
+    aws: AwsWorld, tmp_path: Path
+) -> None:
+    here = room_in(aws, tmp_path)
+    aws.cloud.refuse("create", "ec2.Instance", "InsufficientInstanceCapacity: none is left")
+    with pytest.raises(ResourceError):
+        engine.up(here, plan_for(aws))
+    assert not aws.machines.all
+    address = str(engine.up(here, plan_for(aws)).outputs["address"])
+    assert eventually(lambda: connects(address, aws.network.laptop)), aws.machine().console
+
+
+def test_two_worlds_do_not_see_each_other(aws: AwsWorld, tmp_path: Path) -> None:
+    place = {"CreateBucketConfiguration": {"LocationConstraint": aws.cloud.region}}
+    aws.client("s3").create_bucket(Bucket="only-here", **place)
+    with aws_world(tmp_path / "other") as other:
+        assert not other.client("s3").list_buckets()["Buckets"]
+        assert other.network.laptop != aws.network.laptop
 
 
 def test_who_asks_counts(aws: AwsWorld) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -29,10 +28,17 @@ from engine.world.identities import Identities, Identity
 from engine.world.imds import credentials, metadata_service
 from engine.world.machines import INHERITED, Machine, Machines
 from engine.world.network import Network, network
-from engine.world.registry_way import way_out
+from engine.world.serving import way_out
 from kits import CACHE, Kit, free_port
 
 _START_SECONDS = 30.0
+_MOTO = """
+import os, sys, threading
+from moto.server import main
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+main(sys.argv[1:])
+"""
+"""moto, until its input ends: with the test, even one that is killed."""
 
 
 @dataclass(frozen=True)
@@ -393,10 +399,16 @@ def aws_world(
 def _running_moto(output: Path) -> Iterator[str]:
     """Its host and port."""
     where = f"127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     with output.open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=kept, start_new_session=True)
+        server = subprocess.Popen(
+            [sys.executable, "-c", _MOTO, "-H", "127.0.0.1", "-p", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=kept,
+            start_new_session=True,
+        )
     try:
         until = time.monotonic() + _START_SECONDS
         while not _answers(f"http://{where}/moto-api/data.json"):
@@ -404,8 +416,7 @@ def _running_moto(output: Path) -> Iterator[str]:
             time.sleep(0.05)
         yield where
     finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.communicate(timeout=30)
 
 
 def _answers(url: str) -> bool:

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from engine.world import policies
 from engine.world.identities import Identities, Identity
 from engine.world.policies import Statement
-from engine.world.registry_way import serving
 from engine.world.requests import Asked, Request, read
+from engine.world.serving import Server, serving
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -251,10 +251,6 @@ def answering(front: Front, address: str) -> Iterator[Front]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = http.server.ThreadingHTTPServer((address, 0), Handler)
-    # Clients keep their connections open; nobody waits for those.
-    server.daemon_threads = True
-    server.block_on_close = False
-    with serving(server) as port:
+    with serving(Server((address, 0), Handler)) as port:
         front.url = f"http://{address}:{port}"
         yield front

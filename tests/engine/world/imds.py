@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
 
-from engine.world.registry_way import serving
+from engine.world.serving import Server, serving
 
 Metadata = Callable[[str], Mapping[str, str] | None]
 """What a machine may know, by paths below /latest; None for an address that is no machine's."""
@@ -78,5 +78,5 @@ def metadata_service(address: str, metadata: Metadata) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with serving(http.server.ThreadingHTTPServer((address, 0), Handler)) as port:
+    with serving(Server((address, 0), Handler)) as port:
         yield f"http://{address}:{port}"

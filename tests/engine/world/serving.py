@@ -1,14 +1,29 @@
-"""The machines' way to package registries: a proxy that passes on what is encrypted anyway.
+"""Servers in threads, and one of them: the machines' way to package registries.
 
-A namespace has no way out of its own, and giving it one would change this computer's settings.
+It is a proxy that passes on what is encrypted anyway. A namespace has no way out of its own, and giving it one would change this computer's settings.
 """
 
 import http.server
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers each connection in a thread; says nothing of clients that are gone."""
+
+    # Clients keep their connections open; nobody waits for those.
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what went wrong, unless it is that a client was killed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +62,7 @@ def _pass_on(here: socket.socket, there: socket.socket) -> None:
 @contextmanager
 def way_out(address: str) -> Iterator[str]:
     """The proxy's URL, at an address of this computer."""
-    with serving(http.server.ThreadingHTTPServer((address, 0), _Handler)) as port:
+    with serving(Server((address, 0), _Handler)) as port:
         yield f"http://{address}:{port}"
 
 
