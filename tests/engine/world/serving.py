@@ -1,6 +1,7 @@
 """Servers in threads, and one of them: the machines' way to package registries.
 
-It is a proxy that passes on what is encrypted anyway. A namespace has no way out of its own, and giving it one would change this computer's settings.
+It is a proxy that passes on what is encrypted anyway. A namespace has no way out of its own, and
+giving it one would change this computer's settings.
 """
 
 import http.server
