@@ -54,13 +54,16 @@ class Cloud:
     """One account's region.
 
     Attributes:
+        package: whose cloud it is, 'aws' or 'gcp'.
+        account: AWS's 12 digits, or Google's project.
         objects: how many objects are in each bucket, versions counted.
         calls: every create, update and delete that was asked, in order, as (action, kind).
         listeners: told of each thing that was created or updated, before the answer, and of each
             that is about to be deleted. They may fill in what only the cloud knows, and refuse.
     """
 
-    def __init__(self, account: str, region: str) -> None:
+    def __init__(self, account: str, region: str, package: str = "aws") -> None:
+        self.package = package
         self.account = account
         self.region = region
         self.things: dict[tuple[str, str], Thing] = {}

@@ -61,6 +61,12 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
 
     def Configure(self, request: Any, context: Any) -> Any:
         settings = wire.plain(wire.read(request.args))
+        if self.cloud.package == "gcp":
+            if settings.get("project") != self.cloud.account:
+                context.abort(grpc.StatusCode.UNKNOWN, f"no project {settings.get('project')}")
+            return proto.ConfigureResponse(
+                acceptSecrets=True, acceptResources=True, supportsPreview=True
+            )
         if self.cloud.account not in str(settings.get("allowedAccountIds", self.cloud.account)):
             context.abort(
                 grpc.StatusCode.UNKNOWN, f"AWS account ID not allowed: {self.cloud.account}"

@@ -13,7 +13,7 @@ from engine.cloud import Cloud
 from engine.provider import kind_of
 from engine.wire import plain
 from kits import CACHE
-from trackstack.cloud_plan import Aws, Database
+from trackstack.cloud_plan import Aws, Database, Gcp, GcpDatabase
 from trackstack.targets.engine import Find, Room, Unfinished
 
 ACCOUNT = "123456789012"
@@ -24,6 +24,13 @@ VERSION = "3.250.0"
 KEY = "planted-passphrase-4b1c"
 USER_DATA = "#!/bin/sh\n# planted-user-data-9e7f\nexec /opt/trackstack/launcher\n"
 
+PROJECT, GCP_REGION = "team-project", "us-central1"
+_IMAGES = "https://www.googleapis.com/compute/v1/projects/debian-cloud/global/images"
+GCP_IMAGE = f"{_IMAGES}/debian-13-trixie-v20261110"
+NEWER_GCP_IMAGE = f"{_IMAGES}/debian-13-trixie-v20261124"
+PASSWORD = "planted-first-password-5d2e"
+
+GCP_DATABASE = GcpDatabase(tier="db-f1-micro")
 DATABASE = Database(machine_class="db.t4g.micro", final_snapshot="trackstack-team-final-1")
 
 
@@ -40,7 +47,9 @@ def program() -> Path:
     return folder / "pulumi"
 
 
-def room(folder: Path, port: int, stack: str = "team", key: str = KEY) -> Room:
+def room(
+    folder: Path, port: int, stack: str = "team", key: str = KEY, package: str = "aws"
+) -> Room:
     """A room whose state is a folder, and whose provider answers at a port of loopback."""
     (folder / "state").mkdir(parents=True, exist_ok=True)
     return Room(
@@ -50,7 +59,7 @@ def room(folder: Path, port: int, stack: str = "team", key: str = KEY) -> Room:
         key=SecretStr(key),
         program=program(),
         variables={
-            "PULUMI_DEBUG_PROVIDERS": f"aws:{port}",
+            "PULUMI_DEBUG_PROVIDERS": f"{package}:{port}",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         },
     )
@@ -76,6 +85,33 @@ def a_plan(**changes: Any) -> Aws:
             "allow": ("198.51.100.7/32",),
             "control_bucket": "trackstack-team-123456789012-eu-central-1-control",
             "artifact_bucket": "trackstack-team-123456789012-eu-central-1-artifacts",
+            "user_data": USER_DATA,
+            **changes,
+        }
+    )
+
+
+def a_project() -> Cloud:
+    """A project of Google Cloud in which nothing is but the vendor's machine images."""
+    cloud = Cloud(PROJECT, GCP_REGION, "gcp")
+    cloud.images = {GCP_IMAGE: "X86_64", NEWER_GCP_IMAGE: "X86_64"}
+    return cloud
+
+
+def a_gcp_plan(**changes: Any) -> Gcp:
+    """A plan for Google Cloud without a database and without anything given, but what is said."""
+    return Gcp.model_validate(
+        {
+            "environment": "team",
+            "project": PROJECT,
+            "project_number": "123456789012",
+            "region": GCP_REGION,
+            "zone": f"{GCP_REGION}-a",
+            "image": GCP_IMAGE,
+            "machine_type": "e2-small",
+            "allow": ("198.51.100.7/32",),
+            "control_bucket": "trackstack-team-123456789012-us-central1-control",
+            "artifact_bucket": "trackstack-team-123456789012-us-central1-artifacts",
             "user_data": USER_DATA,
             **changes,
         }
