@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,16 @@ def running_kit(home: Path) -> Iterator[Kit]:
                 continue
         psutil.wait_procs(made.processes(), timeout=10)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Look until a condition holds; False when time is up."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
 
 
 def free_port() -> int:

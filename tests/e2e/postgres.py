@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from servers import eventually
 
-from kits import free_port
+from kits import eventually, free_port
 
 ROLE = "mlflow"
 PASSWORD = "p@ss:w/o%r'd\"$HOME #1"

@@ -9,8 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,16 +223,6 @@ def kill_all_in(folder: Path) -> None:
                 continue
         psutil.wait_procs(left, timeout=10)
         left = processes_in(folder)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Look until a condition holds; False when time is up."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def send_at(

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from alone import Alone, a_server
 from postgres import PASSWORD, ROLE, Postgres, running_postgres
-from servers import ADA, OWNER, all_files, eventually
+from servers import ADA, OWNER, all_files
 
-from kits import free_port
+from kits import eventually, free_port
 from trackstack.lock import POSTGRESQL_DRIVER
 
 SPELLED = [

@@ -25,8 +25,9 @@ from namespaces import (
     command_in,
     two_namespaces,
 )
-from servers import OWNER, eventually
+from servers import OWNER
 
+from kits import eventually
 from trackstack.agent.certificates import Pair, make_authority, make_leaf
 
 NOW = datetime.now(UTC)

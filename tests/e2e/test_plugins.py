@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from alone import Alone, a_server
-from servers import OWNER, all_files, eventually
+from servers import OWNER, all_files
 
-from kits import free_port
+from kits import eventually, free_port
 from trackstack import lock
 
 PLUGIN = "mlflow-jfrog-plugin"

@@ -9,18 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from servers import (
-    ADA,
-    Server,
-    ended_after,
-    eventually,
-    kill_all_in,
-    passwords_in,
-    processes_in,
-    send_at,
-)
+from servers import ADA, Server, ended_after, kill_all_in, passwords_in, processes_in, send_at
 
-from kits import free_port, seed_packages
+from kits import eventually, free_port, seed_packages
 
 NAME = "second"
 

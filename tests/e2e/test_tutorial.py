@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from servers import OWNER, Server, eventually
+from servers import OWNER, Server
 
-from kits import free_port
+from kits import eventually, free_port
 
 MODEL = "tutorial"
 PROJECT = Path(__file__).parents[2] / "examples" / "projects" / "decision-tree"

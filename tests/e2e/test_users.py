@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from servers import ADA, OWNER, Server, eventually, processes_in
+from servers import ADA, OWNER, Server, processes_in
+
+from kits import eventually
 
 ROTATIONS = 20
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from servers import ADA, Server, all_files, all_rows, eventually, send_at
+from servers import ADA, Server, all_files, all_rows, send_at
+
+from kits import eventually
 
 
 @dataclass(frozen=True)

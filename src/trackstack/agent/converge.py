@@ -127,14 +127,8 @@ class Desired:
 
     def read(self, machine: Machine) -> Round:
         """The next round's documents; users' time runs out also while the store is away."""
-        for kind in (Users, Release, Cleanup, Agent, LogsWanted) if self._stale else ():
-            try:
-                stored = self._store.get(kind.KEY)
-            except (TrackstackError, OSError) as error:
-                _log.error("the control store is away: %s", error)
-                break
-            self.tags[kind.KEY] = stored.tag if stored else None
-            self._read[kind.KEY] = _document(kind, stored.data) if stored else None
+        if self._stale:
+            self._stale = not self._read_all()
         return Round(
             machine,
             self._store,
@@ -149,6 +143,10 @@ class Desired:
 
     def wait(self, seconds: float) -> None:
         """Wait for something else to be desired, at most so long."""
+        if self._stale:
+            # A wait for changes would not end for what could not be read.
+            time.sleep(min(seconds, _AWAY_SECONDS))
+            return
         started = time.monotonic()
         try:
             self._stale = self._store.wait_for_change(self.tags, seconds)
@@ -157,6 +155,17 @@ class Desired:
             _log.error("the control store is away: %s", error)
             # Whoever expires meanwhile is shut out on time.
             time.sleep(max(0.0, min(seconds, _AWAY_SECONDS) - (time.monotonic() - started)))
+
+    def _read_all(self) -> bool:
+        for kind in (Users, Release, Cleanup, Agent, LogsWanted):
+            try:
+                stored = self._store.get(kind.KEY)
+            except (TrackstackError, OSError) as error:
+                _log.error("the control store is away: %s", error)
+                return False
+            self.tags[kind.KEY] = stored.tag if stored else None
+            self._read[kind.KEY] = _document(kind, stored.data) if stored else None
+        return True
 
     def _as(self, kind: type[W]) -> W | TrackstackError | None:
         return cast("W | TrackstackError | None", self._read.get(kind.KEY))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from secrets import token_bytes
 
-from trackstack.control.base import Stored
+from trackstack.control.base import ConflictError, Stored
 
 BELL = "desired/bell"
 DESIRED = "desired/"
@@ -24,19 +24,34 @@ _SECONDS = 1.0
 """Between looks at anything else: a person waits for it."""
 
 
+class UnchangedError(Exception):
+    """The value's tag is the one that its reader has seen."""
+
+
+class UnsureError(ConflictError):
+    """Refused at the second try: the first may have been taken, and its answer lost."""
+
+
 class BucketStore(ABC):
     """A control store in a bucket; see ControlStore."""
 
     heartbeat_seconds = 60.0
 
     _bell: str | None = None
-    _looked: float | None = None
+    _seen: Mapping[str, str | None] | None = None
+    _looked: float = 0.0
     sleep: Callable[[float], None] = staticmethod(time.sleep)
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def put(self, key: str, data: bytes, expect: str | None) -> str:
         """Write a value when the key's tag is the expected one, and ring; see ControlStore."""
-        tag = self._put(key, data, expect)
+        try:
+            tag = self._put(key, data, expect)
+        except UnsureError:
+            stored = self.get(key)
+            if stored is None or stored.data != data:
+                raise
+            tag = stored.tag
         if key.startswith(DESIRED):
             self.ring()
         return tag
@@ -59,13 +74,17 @@ class BucketStore(ABC):
 
     def _differs_after_a_ring(self, seen: Mapping[str, str | None]) -> bool:
         now = self.clock()
-        overdue = self._looked is None or now - self._looked > _LOST_RING_SECONDS
-        if not overdue and not self._changed(BELL, self._bell):
+        settled = self._seen == seen and now - self._looked <= _LOST_RING_SECONDS
+        if settled and not self._changed(BELL, self._bell):
             return False
         # The bell first: whoever rings during the look is heard by the next.
-        self._bell = self._tag(BELL)
-        self._looked = now
-        return self._differs(seen)
+        bell = self.get(BELL)
+        if self._differs(seen):
+            return True
+        # Only now: a look that fails, or that its caller does not act on, is made again.
+        self._bell = bell.tag if bell else None
+        self._seen, self._looked = dict(seen), now
+        return False
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None; see ControlStore."""
@@ -73,7 +92,11 @@ class BucketStore(ABC):
 
     @abstractmethod
     def get_unless(self, key: str, seen: str | None) -> Stored | None:
-        """The value under a key, or None where there is none or its tag is the one seen."""
+        """The value under a key, or None.
+
+        Raises:
+            UnchangedError: its tag is the one seen.
+        """
 
     @abstractmethod
     def modified(self, key: str) -> tuple[datetime, datetime] | None:
@@ -89,13 +112,13 @@ class BucketStore(ABC):
     @abstractmethod
     def _put_anyway(self, key: str, data: bytes) -> None: ...
 
-    @abstractmethod
     def _changed(self, key: str, seen: str | None) -> bool:
-        """Whether the key's tag is another than the one seen; None stands for no value."""
-
-    def _tag(self, key: str) -> str | None:
-        stored = self.get(key)
-        return stored.tag if stored else None
+        # Not by a look at the object's head alone: a refusal of that says nothing of its cause.
+        try:
+            stored = self.get_unless(key, seen)
+        except UnchangedError:
+            return False
+        return (stored.tag if stored else None) != seen
 
     def _differs(self, seen: Mapping[str, str | None]) -> bool:
         return any(self._changed(key, tag) for key, tag in seen.items())

@@ -1,20 +1,24 @@
 """A control store in a bucket of Google Cloud: writes are compare-and-swap by generation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, quote
 
 from google.api_core import exceptions
-from google.auth import exceptions as auth
 from google.cloud import storage
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from trackstack.control.base import ConflictError, Stored
-from trackstack.control.bucket import BucketStore
-from trackstack.errors import MissingError, TrackstackError
+from trackstack.control.bucket import BucketStore, UnchangedError, UnsureError
+from trackstack.control.gcs_failures import is_of_bucket, told
 
-_SECONDS = 20
+_TIMEOUT = (5, 20)
+"""Seconds for a connection, and for an answer."""
+_RETRY = DEFAULT_RETRY.with_timeout(30)
+_BEFORE_THE_FIRST = 0
+"""The generation of an object that is not there."""
 
 
 def at(address: SplitResult) -> "GcsStore":
@@ -27,95 +31,68 @@ class GcsStore(BucketStore):
 
     def __init__(self, bucket: str, client: Any = None) -> None:
         self._name = bucket
-        with self._told():
-            self._bucket = (client or storage.Client()).bucket(bucket)
+        with told(bucket):
+            # Objects belong to no project, and finding out which is the caller's may fail.
+            self._client = client or storage.Client(project=None)
+            self._bucket = self._client.bucket(bucket)
 
     def get_unless(self, key: str, seen: str | None) -> Stored | None:
         """See BucketStore."""
         blob = self._bucket.blob(key)
         condition = {"if_generation_not_match": int(seen)} if seen else {}
-        with self._told():
+        with told(self._name):
             try:
-                data = blob.download_as_bytes(timeout=_SECONDS, **condition)
-            except exceptions.NotModified:
-                return None
+                data = blob.download_as_bytes(timeout=_TIMEOUT, retry=_RETRY, **condition)
+            except exceptions.NotModified as error:
+                raise UnchangedError(key) from error
             except exceptions.NotFound as error:
-                self._must_be_there(error)
+                if is_of_bucket(error):
+                    raise
                 return None
         return Stored(data, str(blob.generation))
 
     def modified(self, key: str) -> tuple[datetime, datetime] | None:
         """See BucketStore."""
-        with self._told():
-            blob = self._bucket.get_blob(key, timeout=_SECONDS)
-        # The client hides the answer's own clock; Google's and this computer's are near enough
-        # where NTP runs, and doctor looks at the clock.
-        return (blob.updated, datetime.now(UTC)) if blob else None
+        # By the client's own session, because its methods hide the answer's Date.
+        address = f"{self._client.api_endpoint}/storage/v1/b/{self._name}/o/{quote(key, safe='')}"
+        with told(self._name):
+            answer = self._client._http.get(address, timeout=_TIMEOUT)
+            if not answer.ok:
+                refused: Callable[[Any], Exception] = exceptions.from_http_response
+                error = refused(answer)
+                if isinstance(error, exceptions.NotFound) and not is_of_bucket(error):
+                    return None
+                raise error
+        written = datetime.fromisoformat(answer.json()["updated"])
+        return written, parsedate_to_datetime(answer.headers["Date"])
 
     def list(self, prefix: str) -> list[str]:
         """See BucketStore."""
-        with self._told():
-            return sorted(
-                blob.name for blob in self._bucket.client.list_blobs(self._name, prefix=prefix)
+        with told(self._name):
+            found = self._client.list_blobs(
+                self._name, prefix=prefix, timeout=_TIMEOUT, retry=_RETRY
             )
+            return sorted(blob.name for blob in found)
 
     def _put(self, key: str, data: bytes, expect: str | None) -> str:
         blob = self._bucket.blob(key)
-        with self._told():
+        match = int(expect) if expect else _BEFORE_THE_FIRST
+        tries = 0
+
+        def upload() -> None:
+            nonlocal tries
+            tries += 1
+            blob.upload_from_string(data, if_generation_match=match, timeout=_TIMEOUT, retry=None)
+
+        # Not the client's own repetition, which does not tell that there was one.
+        again: Callable[[], None] = _RETRY(upload)
+        with told(self._name):
             try:
-                # Zero stands for no object.
-                blob.upload_from_string(
-                    data, if_generation_match=int(expect or 0), timeout=_SECONDS
-                )
+                again()
             except exceptions.PreconditionFailed as error:
-                raise ConflictError(key) from error
+                raise (UnsureError if tries > 1 else ConflictError)(key) from error
         return str(blob.generation)
 
     def _put_anyway(self, key: str, data: bytes) -> None:
-        with self._told():
-            self._bucket.blob(key).upload_from_string(data, timeout=_SECONDS)
-
-    def _changed(self, key: str, seen: str | None) -> bool:
-        blob = self._bucket.blob(key)
-        condition = {"if_generation_not_match": int(seen)} if seen else {}
-        with self._told():
-            try:
-                blob.reload(timeout=_SECONDS, **condition)
-            except exceptions.NotModified:
-                return False
-            except exceptions.NotFound:
-                return seen is not None
-        return str(blob.generation) != seen
-
-    def _must_be_there(self, error: Exception) -> None:
-        if "bucket" in str(error).lower() and "object" not in str(error).lower():
-            raise TrackstackError(
-                f"There is no bucket {self._name} that these credentials may see.",
-                "`trackstack deploy` makes it, and makes it again if it was removed by hand.",
-            ) from error
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except auth.DefaultCredentialsError as error:
-            raise MissingError(
-                "There are no application-default credentials of Google Cloud here.",
-                "Sign in with `gcloud auth application-default login`.",
-            ) from error
-        except (auth.RefreshError, exceptions.Unauthorized) as error:
-            raise TrackstackError(
-                "The Google Cloud credentials have expired.",
-                "Sign in with `gcloud auth application-default login`; the same command goes on.",
-            ) from error
-        except exceptions.Forbidden as error:
-            raise TrackstackError(
-                f"These credentials may not do that in the bucket {self._name}.",
-                "Ask whoever owns the project; docs/gcp.md lists what each role needs.",
-            ) from error
-        except (exceptions.GoogleAPIError, auth.TransportError, OSError) as error:
-            raise TrackstackError(
-                f"Google Cloud does not answer for the bucket {self._name}: "
-                f"{type(error).__name__}.",
-                "Check the network; the same command then goes on.",
-            ) from error
+        with told(self._name):
+            self._bucket.blob(key).upload_from_string(data, timeout=_TIMEOUT, retry=_RETRY)

@@ -1,6 +1,7 @@
 """A control store in an S3 bucket: writes are compare-and-swap by the object's ETag."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,9 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from trackstack.control.base import ConflictError, Stored
-from trackstack.control.bucket import BucketStore
-from trackstack.control.s3_failures import code, told
-from trackstack.errors import TrackstackError
+from trackstack.control.bucket import BucketStore, UnchangedError, UnsureError
+from trackstack.control.s3_failures import code, refused_for, told
+from trackstack.errors import UsageError
 
 _CONFIG = Config(
     connect_timeout=5, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"}
@@ -27,6 +28,11 @@ _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 def at(address: SplitResult) -> "S3Store":
     """The store at an address such as 's3://bucket?region=eu-central-1&owner=123456789012'."""
     said = {name: values[-1] for name, values in parse_qs(address.query).items()}
+    if "region" not in said:
+        raise UsageError(
+            f"The address s3://{address.netloc} does not say the bucket's region.",
+            f"Write s3://{address.netloc}?region=REGION.",
+        )
     return S3Store(address.netloc, said["region"], said.get("owner"))
 
 
@@ -35,27 +41,41 @@ class S3Store(BucketStore):
 
     def __init__(self, bucket: str, region: str, owner: str | None, client: Any = None) -> None:
         self._bucket = bucket
-        self._client = client or boto3.client("s3", region_name=region, config=_CONFIG)
+        self._owner = owner
+        with told():
+            self._client = client or boto3.client("s3", region_name=region, config=_CONFIG)
         # A bucket of that name that somebody else made meanwhile is refused.
         self._mine = {"ExpectedBucketOwner": owner} if owner else {}
 
     def get_unless(self, key: str, seen: str | None) -> Stored | None:
         """See BucketStore."""
-        condition = {"IfNoneMatch": seen} if seen else {}
-        answer = self._ask("get_object", key, _NO_KEY | _UNCHANGED, **condition)
-        return Stored(answer["Body"].read(), answer["ETag"]) if answer else None
+        with self._told():
+            try:
+                answer = self._get(key, **({"IfNoneMatch": seen} if seen else {}))
+            except ClientError as error:
+                if code(error) in _UNCHANGED:
+                    raise UnchangedError(key) from error
+                if code(error) in _NO_KEY:
+                    return None
+                raise
+            return Stored(answer["Body"].read(), answer["ETag"])
 
     def modified(self, key: str) -> tuple[datetime, datetime] | None:
         """See BucketStore."""
-        answer = self._ask("head_object", key, _NO_KEY)
-        if answer is None:
-            return None
+        with self._told():
+            try:
+                answer = self._get(key)
+            except ClientError as error:
+                if code(error) in _NO_KEY:
+                    return None
+                raise
+            answer["Body"].close()
         now = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
         return answer["LastModified"], parsedate_to_datetime(now)
 
     def list(self, prefix: str) -> list[str]:
         """See BucketStore."""
-        with told():
+        with self._told():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix, **self._mine
             )
@@ -63,42 +83,33 @@ class S3Store(BucketStore):
 
     def _put(self, key: str, data: bytes, expect: str | None) -> str:
         condition = {"IfMatch": expect} if expect else {"IfNoneMatch": "*"}
-        # A write over what is gone meanwhile finds no key.
-        answer = self._ask("put_object", key, _LOST | _NO_KEY, Body=data, **condition)
-        if answer is None:
-            raise ConflictError(key)
+        with self._told():
+            try:
+                answer = self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=data, **self._mine, **condition
+                )
+            except ClientError as error:
+                # A write over what is gone meanwhile finds no key.
+                if code(error) not in _LOST | _NO_KEY:
+                    raise
+                again = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+                raise (UnsureError if again else ConflictError)(key) from error
         return str(answer["ETag"])
 
     def _put_anyway(self, key: str, data: bytes) -> None:
-        self._ask("put_object", key, set(), Body=data)
+        with self._told():
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **self._mine)
 
-    def _changed(self, key: str, seen: str | None) -> bool:
-        condition = {"IfNoneMatch": seen} if seen else {}
+    def _get(self, key: str, **condition: str) -> Any:
+        return self._client.get_object(Bucket=self._bucket, Key=key, **self._mine, **condition)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         with told():
             try:
-                self._client.head_object(Bucket=self._bucket, Key=key, **self._mine, **condition)
+                yield
             except ClientError as error:
-                if code(error) in _UNCHANGED:
-                    return False
-                if code(error) in _NO_KEY:
-                    return seen is not None
-                raise
-        return True
-
-    def _ask(self, action: str, key: str, none: set[str], **more: Any) -> Mapping[str, Any] | None:
-        """Do something with an object; None where the answer is one of those named so."""
-        with told():
-            try:
-                answer: Mapping[str, Any] = getattr(self._client, action)(
-                    Bucket=self._bucket, Key=key, **self._mine, **more
-                )
-            except ClientError as error:
-                if code(error) == "NoSuchBucket":
-                    raise TrackstackError(
-                        f"There is no bucket {self._bucket} that these credentials may see.",
-                        "`trackstack deploy` makes it, and again if it was removed by hand.",
-                    ) from error
-                if code(error) in none:
-                    return None
-                raise
-        return answer
+                told_of_bucket = refused_for(self._bucket, self._owner, error)
+                if told_of_bucket is None:
+                    raise
+                raise told_of_bucket from error

@@ -8,9 +8,20 @@ from botocore import exceptions as aws
 from trackstack.errors import MissingError, TrackstackError, UsageError
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-_UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"}
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"}
-_BUSY = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
+_UNKNOWN = {
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"}
+_BUSY = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown", "503"}
+_ELSEWHERE = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+}
 
 _SIGNED_OUT = (aws.UnauthorizedSSOTokenError, aws.SSOTokenLoadError, aws.TokenRetrievalError)
 _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str], ...] = (
@@ -28,7 +39,7 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError],
         "Try `aws sts get-caller-identity`, which asks the same one.",
     ),
     (
-        (aws.HTTPClientError, aws.EndpointConnectionError),
+        (aws.HTTPClientError, aws.ConnectionError),
         TrackstackError,
         "AWS cannot be reached from here.",
         "Check the network, the proxy and the region.",
@@ -83,7 +94,41 @@ def refused(error: aws.ClientError, profile: str | None = None) -> TrackstackErr
         return TrackstackError(
             "AWS wants fewer requests for now.", "Run the same command again in a minute."
         )
+    if said == "RequestTimeTooSkewed":
+        return TrackstackError(
+            "The clock of this computer is more than 15 minutes wrong, so AWS refuses it.",
+            "Set it, as with `timedatectl set-ntp true`.",
+        )
     return TrackstackError(f"AWS refused {error.operation_name}: {said} {message}.")
+
+
+def refused_for(bucket: str, owner: str | None, error: aws.ClientError) -> TrackstackError | None:
+    """The error for a refusal that has to do with a bucket; None for any other.
+
+    Args:
+        bucket: its name.
+        owner: the account that it has to be of, where the request said so.
+        error: the refusal.
+    """
+    said = code(error)
+    if said == "NoSuchBucket":
+        return TrackstackError(
+            f"There is no bucket {bucket}.",
+            "`trackstack deploy` makes it, and again if it was removed by hand.",
+        )
+    if said in _ELSEWHERE:
+        return TrackstackError(
+            f"The bucket {bucket} lies in another region.", "Say that region with `--region`."
+        )
+    if said in _DENIED:
+        # AWS says the same of either.
+        other = f", or it is not account {owner}'s" if owner else ""
+        return TrackstackError(
+            f"AWS does not permit {error.operation_name} in the bucket {bucket} with these "
+            f"credentials{other}.",
+            "Ask an administrator of the account; docs/aws.md lists what each role needs.",
+        )
+    return None
 
 
 def _failed(error: aws.BotoCoreError, profile: str | None) -> TrackstackError:

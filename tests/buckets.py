@@ -16,9 +16,8 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from servers import eventually
 
-from kits import CACHE, free_port
+from kits import CACHE, eventually, free_port
 
 GCS_VERSION = "v1.56.1"
 BUCKET = "artifacts"
@@ -116,7 +115,7 @@ def _running(command: list[str], health: str, output: Path) -> Iterator[None]:
     with output.open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        assert eventually(lambda: _answers(health)), f"{command[0]}:\n{output.read_text()}"
+        assert eventually(lambda: _answers(health)), f"{command}:\n{output.read_text()}"
         yield
     finally:
         server.send_signal(signal.SIGTERM)

@@ -1,0 +1,75 @@
+"""What Google's own storage client says when something fails, as the kit's errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.api_core import exceptions
+from google.auth import exceptions as auth
+
+from trackstack.errors import MissingError, TrackstackError
+
+_SIGN_IN = "Sign in with `gcloud auth application-default login`; the same command then goes on."
+_SAID: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str], ...] = (
+    (
+        (auth.DefaultCredentialsError,),
+        MissingError,
+        "There are no application-default credentials of Google Cloud here.",
+        _SIGN_IN,
+    ),
+    (
+        (auth.TransportError, OSError),
+        TrackstackError,
+        "Google Cloud does not answer for the bucket {bucket}: {kind}.",
+        "Check the network and the proxy; the same command then goes on.",
+    ),
+    (
+        (auth.GoogleAuthError, exceptions.Unauthorized),
+        TrackstackError,
+        "Google Cloud does not take these credentials, or they have expired.",
+        _SIGN_IN,
+    ),
+    (
+        (exceptions.Forbidden,),
+        TrackstackError,
+        "These credentials may not do that in the bucket {bucket}.",
+        "Ask whoever owns the project; docs/gcp.md lists what each role needs.",
+    ),
+    (
+        (exceptions.NotFound,),
+        TrackstackError,
+        "There is no bucket {bucket}.",
+        "`trackstack deploy` makes it, and again if it was removed by hand.",
+    ),
+    (
+        (exceptions.TooManyRequests,),
+        TrackstackError,
+        "Google Cloud wants fewer requests for the bucket {bucket} for now.",
+        "Run the same command again in a minute.",
+    ),
+)
+"""Kinds of errors, the first that fits; the kit's kind, what to say, the way out."""
+
+
+def is_of_bucket(error: exceptions.NotFound) -> bool:
+    """Whether it is the bucket that is not there, not only an object in it."""
+    return "bucket does not exist" in str(error)
+
+
+@contextmanager
+def told(bucket: str) -> Iterator[None]:
+    """Raise the kit's own errors for those of a request to a bucket."""
+    try:
+        yield
+    except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError) as error:
+        raise _told(bucket, error) from error
+
+
+def _told(bucket: str, error: Exception) -> TrackstackError:
+    cause = error.cause if isinstance(error, exceptions.RetryError) else error
+    for kinds, make, sentence, hint in _SAID:
+        if isinstance(cause, kinds):
+            return make(sentence.format(bucket=bucket, kind=type(cause).__name__), hint)
+    return TrackstackError(
+        f"Google Cloud could not do it in the bucket {bucket}: {type(cause).__name__}.",
+        "Run the same command again; https://status.cloud.google.com says what Google knows of.",
+    )
