@@ -41,6 +41,14 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's client tries for half a second, where it would for many."""
+    from trackstack.control import gcs  # noqa: PLC0415  its import warns
+
+    monkeypatch.setattr(gcs, "_RETRY", gcs._RETRY.with_timeout(0.5))
+
+
 @pytest.fixture(params=KINDS)
 def opened(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,4 +80,6 @@ def _opened(
         monkeypatch.setenv(name, value)
     bucket.forget()
     request.addfinalizer(bucket.forget)
-    return Opened(kind, addresses[kind](), bucket)
+    made = Opened(kind, addresses[kind](), bucket)
+    request.addfinalizer(made.close)
+    return made

@@ -1,13 +1,16 @@
 """What the tests of control stores work on."""
 
+import gc
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from fronts import Answer, Next, Request, Rule
 from trackstack.control.base import ControlStore
+from trackstack.control.bucket import BucketStore
 from trackstack.control.opening import open_store
 
 KINDS = ("folder", "s3", "gcs")
@@ -71,10 +74,27 @@ class Opened:
     address: str
     bucket: Bucket
     prefix: str = field(default_factory=lambda: f"t{token_hex(4)}")
+    stores: list[ControlStore] = field(default_factory=list)
 
     def __call__(self) -> ControlStore:
         """One that has seen nothing."""
-        return open_store(self.address)
+        self.stores.append(open_store(self.address))
+        return self.stores[-1]
+
+    def at(self, address: str) -> "Opened":
+        """The same at another address, which ends with this."""
+        return replace(self, address=address)
+
+    def close(self) -> None:
+        """Give back the connections of a cloud's own client, which does so only when told."""
+        for store in self.stores:
+            if isinstance(store, BucketStore):
+                store._client.close()  # type: ignore[attr-defined]
+        self.stores.clear()
+        # Google's leaves those of refused downloads to the garbage.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def key(self, name: str) -> str:
         """A key of this test's own, below desired/."""

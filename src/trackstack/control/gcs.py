@@ -1,5 +1,6 @@
 """A control store in a bucket of Google Cloud: writes are compare-and-swap by generation."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -14,9 +15,13 @@ from trackstack.control.base import ConflictError, Stored
 from trackstack.control.bucket import BucketStore, UnchangedError, UnsureError
 from trackstack.control.gcs_failures import is_of_bucket, told
 
+# Else its client asks for the bucket's own settings too, in the background, also at each miss:
+# that costs requests, and a machine may not.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
 _TIMEOUT = (5, 20)
 """Seconds for a connection, and for an answer."""
-_RETRY = DEFAULT_RETRY.with_timeout(30)
+_RETRY = DEFAULT_RETRY.with_timeout(15)
 _BEFORE_THE_FIRST = 0
 """The generation of an object that is not there."""
 

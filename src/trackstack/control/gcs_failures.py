@@ -1,10 +1,11 @@
 """What Google's own storage client says when something fails, as the kit's errors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from google.api_core import exceptions
 from google.auth import exceptions as auth
+from google.cloud.storage.exceptions import InvalidResponse
 
 from trackstack.errors import MissingError, TrackstackError
 
@@ -66,6 +67,9 @@ def told(bucket: str) -> Iterator[None]:
 
 def _told(bucket: str, error: Exception) -> TrackstackError:
     cause = error.cause if isinstance(error, exceptions.RetryError) else error
+    if isinstance(cause, InvalidResponse):  # what an interrupted download or upload ends with
+        of_status: Callable[[int, str], Exception] = exceptions.from_http_status
+        cause = of_status(cause.response.status_code, "")
     for kinds, make, sentence, hint in _SAID:
         if isinstance(cause, kinds):
             return make(sentence.format(bucket=bucket, kind=type(cause).__name__), hint)

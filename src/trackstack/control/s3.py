@@ -43,7 +43,10 @@ class S3Store(BucketStore):
         self._bucket = bucket
         self._owner = owner
         with told():
-            self._client = client or boto3.client("s3", region_name=region, config=_CONFIG)
+            # A session of its own: the common one is not made for threads.
+            self._client = client or boto3.session.Session(region_name=region).client(
+                "s3", config=_CONFIG
+            )
         # A bucket of that name that somebody else made meanwhile is refused.
         self._mine = {"ExpectedBucketOwner": owner} if owner else {}
 

@@ -1,0 +1,288 @@
+"""A control store in a bucket: what waiting costs, and that no change is slept through."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+
+from trackstack.agent import converge as rounds
+from trackstack.agent import folders
+from trackstack.agent.converge import STEPS, Desired, run_forever
+from trackstack.agent.report import Reporter
+from trackstack.control.base import ConflictError, Stored
+from trackstack.control.bucket import BELL, BucketStore, UnchangedError, UnsureError
+from trackstack.desired import AUTHORITIES_KEY, Cleanup, Release, Users, observed_key
+from trackstack.errors import TrackstackError
+from unit.making import FakeMachine, cleanup, plan, release, user, users_document
+
+DAY = 86_400.0
+DAYS_OF_A_MONTH = 30
+USD_OF_A_PUT, USD_OF_A_GET = 0.005 / 1000, 0.0004 / 1000
+"""S3 Standard in us-east-1: https://aws.amazon.com/s3/pricing/, read in November 2026."""
+LOST_RING_SECONDS, BELL_SECONDS = 300, 5
+
+
+class MemoryBucket(BucketStore):
+    """A bucket whose clock only its own sleeps move; it counts requests.
+
+    Attributes:
+        asked: how often, by verb and key.
+        events: what happens in the world when the clock reaches a second.
+        until: the second at which its user is stopped.
+    """
+
+    def __init__(self, until: float = DAY) -> None:
+        self.values: dict[str, Stored] = {}
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.events: dict[float, object] = {}
+        self.until = until
+        self.away = False
+        self.now = 0.0
+        self.clock = lambda: self.now
+        self.sleep = self._sleep
+        self._tags = count(1)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for at in [at for at in self.events if at <= self.now]:
+            self.events.pop(at)()  # type: ignore[operator]
+        if self.now >= self.until:
+            raise SystemExit
+
+    def _ask(self, verb: str, key: str) -> None:
+        self.asked[verb, key] += 1
+        if self.away:
+            raise TrackstackError("The bucket does not answer.")
+
+    def get_unless(self, key: str, seen: str | None) -> Stored | None:
+        self._ask("GET", key)
+        stored = self.values.get(key)
+        if stored and stored.tag == seen:
+            raise UnchangedError(key)
+        return stored
+
+    def _put(self, key: str, data: bytes, expect: str | None) -> str:
+        self._ask("PUT", key)
+        stored = self.values.get(key)
+        if (stored.tag if stored else None) != expect:
+            raise ConflictError(key)
+        return self.change(key, data)
+
+    def _put_anyway(self, key: str, data: bytes) -> None:
+        self._ask("PUT", key)
+        self.change(key, data)
+
+    def change(self, key: str, data: bytes) -> str:
+        """As somebody else who does not ring."""
+        self.values[key] = Stored(data, str(next(self._tags)))
+        return self.values[key].tag
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(key for key in self.values if key.startswith(prefix))
+
+    def modified(self, key: str) -> tuple[datetime, datetime] | None:
+        return (datetime.now(UTC), datetime.now(UTC)) if key in self.values else None
+
+
+@pytest.fixture
+def bucket() -> MemoryBucket:
+    return MemoryBucket()
+
+
+@pytest.mark.usefixtures("machine_folder")
+def test_an_idle_agent_costs_little(
+    bucket: MemoryBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    # What starts programs asks nothing of the store.
+    real = {"folders", "users", "audited", "files", "certificates", "retired", "cleaned"}
+    monkeypatch.setattr(rounds, "STEPS", tuple(step for step in STEPS if step.name in real))
+    bucket.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
+    served = release(plan(listen="192.168.1.20", hostnames=["mlflow.example.com"]))
+    bucket.put(Release.KEY, served.to_bytes(), expect=None)
+    bucket.asked.clear()
+    with pytest.raises(SystemExit):
+        run_forever(bucket, FakeMachine(), Reporter(bucket, "m"))
+    puts = sum(times for (verb, _), times in bucket.asked.items() if verb == "PUT")
+    gets = sum(times for (verb, _), times in bucket.asked.items() if verb == "GET")
+    usd = DAYS_OF_A_MONTH * (puts * USD_OF_A_PUT + gets * USD_OF_A_GET)
+    told = f"a day: {puts} PUT + {gets} GET = {puts + gets}; {usd:.2f} USD a month"
+    record_property("idle agent", told)
+    print(told)
+    assert bucket.asked["PUT", observed_key("m")] >= DAY / bucket.heartbeat_seconds
+    assert bucket.values[AUTHORITIES_KEY].data
+    assert puts + gets <= 25_000, f"{told}\n{bucket.asked.most_common(12)}"
+    assert usd <= 1, told
+
+
+def test_an_idle_wait_asks_for_the_bell_only(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None), Release.KEY: None}
+    assert not bucket.wait_for_change(seen, 60)
+    bucket.asked.clear()
+    assert not bucket.wait_for_change(seen, 60)
+    assert set(bucket.asked) == {("GET", BELL)}
+    assert bucket.asked["GET", BELL] == 60 / BELL_SECONDS + 1
+
+
+def test_a_change_with_a_ring_is_seen_within_seconds(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None)}
+    assert not bucket.wait_for_change(seen, 60)
+    begun = bucket.now
+    bucket.events[begun + 21] = lambda: bucket.put(Users.KEY, b"two", expect=seen[Users.KEY])
+    assert bucket.wait_for_change(seen, 600)
+    assert bucket.now - begun <= 21 + BELL_SECONDS
+
+
+def test_a_change_whose_ring_was_lost_is_seen_within_minutes(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None)}
+    assert not bucket.wait_for_change(seen, 60)
+    begun = bucket.now
+    bucket.events[begun + 21] = lambda: bucket.change(Users.KEY, b"two")
+    waits = 0
+    while not bucket.wait_for_change(seen, 60):
+        waits += 1
+        assert waits < 10, "it was never seen"
+    assert bucket.now - begun <= LOST_RING_SECONDS + 2 * BELL_SECONDS
+
+
+def test_a_ring_during_a_look_is_not_lost(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None), Release.KEY: None}
+    looked = bucket.get_unless
+
+    def late(key: str, known: str | None) -> Stored | None:
+        try:
+            return looked(key, known)
+        finally:
+            if key == Release.KEY:  # the users were looked at already
+                bucket.get_unless = looked  # type: ignore[method-assign]
+                bucket.put(Users.KEY, b"two", expect=seen[Users.KEY])
+
+    bucket.get_unless = late  # type: ignore[method-assign]
+    assert bucket.wait_for_change(seen, 60)
+    assert bucket.now <= BELL_SECONDS
+
+
+def test_a_look_that_fails_is_made_again(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None)}
+    assert not bucket.wait_for_change(seen, 60)
+    bucket.put(Users.KEY, b"two", expect=seen[Users.KEY])
+    looked = bucket.get_unless
+
+    def failing(key: str, known: str | None) -> Stored | None:
+        if key == Users.KEY:
+            raise TrackstackError("The bucket does not answer.")
+        return looked(key, known)
+
+    bucket.get_unless = failing  # type: ignore[method-assign]
+    with pytest.raises(TrackstackError):
+        bucket.wait_for_change(seen, 60)
+    bucket.get_unless = looked  # type: ignore[method-assign]
+    begun = bucket.now
+    assert bucket.wait_for_change(seen, 60)
+    assert bucket.now == begun
+
+
+def test_only_writes_of_desired_documents_ring(bucket: MemoryBucket) -> None:
+    bucket.put("observed/x", b"", expect=None)
+    bucket.put("audit/x", b"", expect=None)
+    assert bucket.asked["PUT", BELL] == 0
+    bucket.put(Users.KEY, b"", expect=None)
+    assert bucket.asked["PUT", BELL] == 1
+
+
+@pytest.mark.parametrize("mine", [True, False], ids=["its own", "somebody else's"])
+def test_after_a_lost_answer_a_writer_finds_out_whose_value_it_is(
+    bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, mine: bool
+) -> None:
+    def lost(key: str, data: bytes, _: str | None) -> str:
+        bucket.change(key, data if mine else b"another")
+        raise UnsureError(key)
+
+    monkeypatch.setattr(bucket, "_put", lost)
+    if mine:
+        assert bucket.put(Users.KEY, b"mine", expect=None) == bucket.values[Users.KEY].tag
+        assert bucket.asked["PUT", BELL] == 1
+    else:
+        with pytest.raises(ConflictError):
+            bucket.put(Users.KEY, b"mine", expect=None)
+
+
+def asleep_in(bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's own sleeps move the bucket's clock too."""
+    monkeypatch.setattr("time.sleep", bucket.sleep)
+    monkeypatch.setattr("time.monotonic", bucket.clock)
+
+
+@pytest.mark.usefixtures("machine_folder")
+def test_an_agent_that_starts_while_the_bucket_is_away_reads_when_it_is_back(
+    bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep_in(bucket, monkeypatch)
+    bucket.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
+    desired = Desired(bucket)
+    bucket.away = True
+    assert desired.read(FakeMachine()).users is None
+    bucket.away = False  # between the look and the wait
+    desired.wait(60)
+    assert isinstance(desired.read(FakeMachine()).users, Users)
+    assert bucket.now <= 10
+
+
+@pytest.mark.parametrize("failing", [Users.KEY, Release.KEY, Cleanup.KEY])
+def test_what_could_not_be_read_once_is_read_the_next_time(
+    bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    asleep_in(bucket, monkeypatch)
+    desired = Desired(bucket)
+    desired.read(FakeMachine())
+    desired.wait(60)
+    for document in (users_document(ada=user()), release(), cleanup()):
+        bucket.put(document.KEY, document.to_bytes(), expect=None)
+    desired.wait(60)
+    looked = bucket.get_unless
+
+    def flaky(key: str, known: str | None) -> Stored | None:
+        if key == failing:
+            bucket.get_unless = looked  # type: ignore[method-assign]
+            raise TrackstackError("The bucket does not answer.")
+        return looked(key, known)
+
+    bucket.get_unless = flaky  # type: ignore[method-assign]
+    desired.read(FakeMachine())
+    desired.wait(60)
+    this = desired.read(FakeMachine())
+    kinds = [type(each) for each in (this.users, this.release, this.cleanup)]
+    assert kinds == [Users, Release, Cleanup]
+    assert bucket.now < 60 + 30
+
+
+@pytest.mark.usefixtures("machine_folder")
+def test_a_bucket_that_is_gone_for_five_minutes_ends_no_agent_and_then_gets_its_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = MemoryBucket(until=600)
+    asleep_in(bucket, monkeypatch)
+    real = {"folders", "users", "audited"}
+    monkeypatch.setattr(rounds, "STEPS", tuple(step for step in STEPS if step.name in real))
+    bucket.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
+    reports: list[float] = []
+    put = bucket.put
+
+    def noted(key: str, data: bytes, expect: str | None) -> str:
+        tag = put(key, data, expect)
+        reports.extend([bucket.now] if key == observed_key("m") else [])
+        return tag
+
+    monkeypatch.setattr(bucket, "put", noted)
+    entered: list[bool] = []
+    bucket.events[100.0] = lambda: setattr(bucket, "away", True)
+    bucket.events[300.0] = lambda: entered.append((folders.USERS / "ada" / "current").is_file())
+    bucket.events[400.0] = lambda: setattr(bucket, "away", False)
+    with pytest.raises(SystemExit):
+        run_forever(bucket, FakeMachine(), Reporter(bucket, "m"))
+    assert entered == [True]
+    assert not [at for at in reports if 100 < at < 400]
+    assert [at for at in reports if 400 <= at <= 430], f"no report soon after: {reports}"
