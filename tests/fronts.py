@@ -25,12 +25,14 @@ class Request:
     Attributes:
         target: path and query.
         headers: by their names in small letters.
+        client: the address it came from.
     """
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
+    client: str = "127.0.0.1"
 
     @property
     def path(self) -> str:
@@ -57,7 +59,10 @@ Rule = Callable[[Request, Next], Answer]
 
 @contextmanager
 def running_front(
-    upstream: str, rules: Sequence[Rule], recorded: list[tuple[Request, Answer]]
+    upstream: str,
+    rules: Sequence[Rule],
+    recorded: list[tuple[Request, Answer]],
+    address: str = "127.0.0.1",
 ) -> Iterator[str]:
     """A front at an address of its own.
 
@@ -65,6 +70,7 @@ def running_front(
         upstream: the double's URL.
         rules: the first is asked first.
         recorded: gets every request with its answer, in the order of the answers.
+        address: of this computer, at which it answers.
     """
     one_at_a_time = threading.Lock()
 
@@ -97,8 +103,8 @@ def running_front(
             recorded.append((request, answer))
             return answer
 
-    with serving(Server(("127.0.0.1", 0), Handler)) as port:
-        yield f"http://127.0.0.1:{port}"
+    with serving(Server((address, 0), Handler)) as port:
+        yield f"http://{address}:{port}"
 
 
 def owned_by(account: str) -> Rule:
@@ -178,7 +184,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.answer(Request(self.command, self.path, headers, self._body(headers)))
+        body, client = self._body(headers), self.client_address[0]
+        answer = self.answer(Request(self.command, self.path, headers, body, client))
         bare = answer.status in {204, 304}
         # Both name themselves and the time, and the double's are the cloud's.
         self.send_response_only(answer.status)

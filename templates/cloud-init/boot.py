@@ -161,7 +161,7 @@ def patiently(attempt):
         except Exception as problem:
             print("trackstack waits:", problem, flush=True)
         time.sleep(pause)
-        pause = min(2 * pause, 15)
+        pause = min(2 * pause, 5)
 
 
 def become_supervisor(state):

@@ -1,8 +1,9 @@
 """Frees the lock that a killed run of a cloud's engine left behind."""
 
-import os
 import platform
 from datetime import UTC, datetime, timedelta
+
+import psutil
 
 from trackstack.desired import Part
 from trackstack.environment import Environment
@@ -73,9 +74,7 @@ def unlock(environment: Environment, held: Holder, older_than: timedelta | None 
 
 def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        # One that has ended and that nobody has asked about since is still listed.
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True

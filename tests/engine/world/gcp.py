@@ -1,0 +1,388 @@
+"""A Google Cloud project around a program that deploys: real machines, buckets that keep."""
+
+import base64
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from buckets import running_gcs
+from engine.cloud import Action, Cloud, Refused, Thing
+from engine.gcp import MACHINES
+from engine.provider import served
+from engine.rooms import GCP_IMAGE, a_project, program
+from engine.world.aws import Laptop
+from engine.world.gce import metadata_service
+from engine.world.machines import INHERITED, Machines
+from engine.world.network import Network, network
+from engine.world.serving import way_out
+from fronts import Answer, Request, conditional_reads, google_refusal, running_front
+from kits import CACHE
+
+NUMBER = "123456789012"
+ADDRESS_PAGE = "/-/address"
+_TOKEN = "token-of-the-deployer"
+_MACHINES_TOKEN = "token-of-a-machine"
+
+_OBJECT_ROLES = {
+    "roles/storage.legacyBucketReader": {"list"},
+    "roles/storage.legacyObjectReader": {"get"},
+    "roles/storage.objectCreator": {"create"},
+    "roles/storage.objectUser": {"get", "list", "create", "delete"},
+}
+"""https://cloud.google.com/storage/docs/access-control/iam-roles; to overwrite is to delete too."""
+
+
+class GcpWorld:
+    """The project, as it stands around the program.
+
+    Attributes:
+        cloud: what the program made; trouble is made here.
+        machines: those that run, and their volumes.
+        calls: each request that a machine made of a bucket: what, the object, whether it was let.
+    """
+
+    def __init__(
+        self, folder: Path, *, cloud: Cloud, net: Network, machines: Machines, provider: int
+    ) -> None:
+        self.cloud = cloud
+        self.network = net
+        self.machines = machines
+        self.url = ""
+        self.calls: list[tuple[str, str, bool]] = []
+        self._folder = folder
+        self._provider = provider
+        self._secrets: dict[str, list[str]] = {}
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """All variables of a laptop."""
+        home.mkdir(parents=True, exist_ok=True)
+        return {
+            **{k: v for k, v in os.environ.items() if k.startswith(INHERITED)},
+            "PATH": f"{program().parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "NO_COLOR": "1",
+            "TRACKSTACK_HOME": str(home / "trackstack"),
+            "TRACKSTACK_ADDRESS_URL": f"{self.url}{ADDRESS_PAGE}",
+            "UV_CACHE_DIR": str(CACHE / "uv"),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self._folder / "credentials.json"),
+            "GOOGLE_REGION": self.cloud.region,
+            "STORAGE_EMULATOR_HOST": self.url,
+            **{
+                f"GOOGLE_{name.upper()}_CUSTOM_ENDPOINT": f"{self.url}{path}"
+                for name, path in _PLACES.items()
+            },
+            "PULUMI_DEBUG_PROVIDERS": f"gcp:{self._provider}",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+
+    def laptop(self, home: Path) -> Laptop:
+        """The command, run with that environment; see Kit."""
+        variables = self.environment(home)
+        return Laptop(Path(variables["TRACKSTACK_HOME"]), 443, variables)
+
+    # What clients ask
+
+    def answer(self, request: Request, pass_on: Callable[[Request], Answer]) -> Answer:
+        """By Google's own interfaces; buckets are fake-gcs-server's business."""
+        if request.path == ADDRESS_PAGE:
+            return Answer(200, {"Content-Type": "text/plain"}, b"10.78.0.1\n")
+        if request.path == "/token":
+            told = {"access_token": _TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+            return _json(told)
+        for name, place in _PLACES.items():
+            if name != "storage" and request.path.startswith(f"{place}/"):
+                if request.headers.get("authorization") is None:
+                    return google_refusal(401, "no credentials")
+                found = getattr(self, f"_{name}")(request, request.path.removeprefix(f"{place}/"))
+                return found if isinstance(found, Answer) else _json(found)
+        refused = self._let_in(request)
+        if refused is not None:
+            return refused
+        answer = pass_on(_as_json(request))
+        # Where an upload goes on is said by its whole address.
+        headers = {
+            name: re.sub(r"^http://127\.0\.0\.1:[0-9]+", self.url, value)
+            for name, value in answer.headers.items()
+        }
+        return Answer(answer.status, headers, answer.body)
+
+    def _let_in(self, request: Request) -> Answer | None:
+        """What a machine may do with a bucket is what the program's bindings say."""
+        if self.machines.at(request.client) is None:
+            return None
+        action, bucket, name = _object_action(request)
+        allowed = any(
+            action in _OBJECT_ROLES.get(each.inputs["role"], set())
+            and each.inputs["bucket"] == bucket
+            and _holds(each.inputs.get("condition"), bucket, name)
+            for each in self.cloud.of("storage.BucketIAMMember")
+        )
+        self.calls.append((action, f"{bucket}/{name}", allowed))
+        if allowed:
+            return None
+        return google_refusal(403, f"storage.objects.{action} denied on {bucket}/{name}")
+
+    def _resource_manager(self, request: Request, path: str) -> Any:
+        if path.endswith(":testIamPermissions"):
+            return json.loads(request.body)
+        if path == f"projects/{self.cloud.account}":
+            return {"projectId": self.cloud.account, "projectNumber": NUMBER}
+        return google_refusal(403, f"no access to {path}")
+
+    def _compute(self, request: Request, path: str) -> Any:
+        name = path.rpartition("/")[2]
+        if "/aggregated/" in path:
+            return self._listed(name, request.query.get("filter", ""))
+        region = f"https://x/regions/{self.cloud.region}"
+        zones = [
+            {"name": f"{self.cloud.region}-{zone}", "region": region, "status": "UP"}
+            for zone in "abf"
+        ]
+        known: dict[str, Any] = {
+            "zones": {"items": zones},
+            "snapshots": {"items": []},
+            "serialPort": {"contents": "".join(m.console for m in self.machines.all.values())},
+            "debian-13": {"selfLink": GCP_IMAGE},
+            **{
+                kind: {"guestCpus": 2, "memoryMb": 2048, "architecture": architecture}
+                for kind, architecture in MACHINES.items()
+            },
+            **{
+                link.rpartition("/")[2]: {"selfLink": link, "architecture": architecture}
+                for link, architecture in self.cloud.images.items()
+            },
+            **{thing.id: {"id": thing.id} for thing in self.cloud.things.values()},
+        }
+        return known.get(path) or known.get(name) or google_refusal(404, f"no {path}")
+
+    def _listed(self, kind: str, condition: str) -> dict[str, Any]:
+        name, _, value = condition.partition("=")
+        kinds = {"instances": "compute.Instance", "disks": "compute.Disk"}
+        found = []
+        for thing in self.cloud.of(kinds.get(kind, "compute.Address")):
+            label = name.removeprefix("labels.")
+            number = str(thing.computed.get("instanceId"))
+            if (name == "id" and number == value) or (
+                thing.inputs.get("labels", {}).get(label) == value
+            ):
+                told = {"name": thing.inputs["name"], "selfLink": thing.computed["selfLink"]}
+                zone = f"https://x/zones/{thing.inputs.get('zone', '')}"
+                found.append({**told, "zone": zone, "status": "RUNNING"})
+        return {"items": {"zones/any": {kind: found}}}
+
+    def _secret_manager(self, request: Request, path: str) -> Any:
+        whole = f"projects/{self.cloud.account}/secrets"
+        if request.method == "POST" and path == whole:
+            self._secrets.setdefault(f"{whole}/{request.query['secretId']}", [])
+            return {}
+        name, _, action = path.partition("/versions/")
+        if request.method == "POST" and path.endswith(":addVersion"):
+            data = json.loads(request.body)["payload"]["data"]
+            self._secrets[path.removesuffix(":addVersion")].append(data)
+            return {}
+        if path == whole:
+            return {"secrets": []}
+        if request.method == "DELETE":
+            self._secrets.pop(path, None)
+            return {}
+        if action == "latest:access" and self._secrets.get(name):
+            return {"payload": {"data": self._secrets[name][-1]}}
+        return google_refusal(404, f"no {path}")
+
+    def _sql(self, _request: Request, path: str) -> Any:
+        if path.endswith("/instances"):
+            return {"items": []}
+        return google_refusal(404, f"no {path}")
+
+    def _iam(self, _request: Request, path: str) -> Any:
+        there = ("serviceaccount.Account", path) in self.cloud.things
+        return {"name": path} if there else google_refusal(404, f"no {path}")
+
+    # What happens when the program makes something
+
+    def listen(self, action: Action, thing: Thing) -> None:
+        """Do for real what was done in the project."""
+        what = {
+            ("create", "compute.Address"): self._give_address,
+            ("create", "compute.Instance"): self._make_machine,
+            ("update", "compute.Instance"): self._change_machine,
+            ("delete", "compute.Instance"): lambda it: self.machines.remove(
+                it.computed["instanceId"]
+            ),
+            ("create", "compute.Firewall"): lambda _: self._open(),
+            ("update", "compute.Firewall"): lambda _: self._open(),
+            ("delete", "compute.Disk"): lambda it: shutil.rmtree(
+                self.machines.volume(it.inputs["name"])
+            ),
+            ("create", "storage.Bucket"): self._make_bucket,
+            ("delete", "storage.Bucket"): self._remove_bucket,
+        }.get((action, thing.kind))
+        if what is not None:
+            what(thing)
+
+    def _give_address(self, address: Thing) -> None:
+        address.computed["address"] = self.network.address_of_machine()
+
+    def _make_machine(self, instance: Thing) -> None:
+        (interface,) = instance.inputs["networkInterfaces"]
+        address = interface["accessConfigs"][0]["natIp"]
+        id_ = instance.computed["instanceId"]
+        instance.computed["startedAs"] = instance.inputs["machineType"]
+        self.machines.make(id_, address, instance.inputs["metadata"]["startup-script"])
+        self._open()
+        for disk in instance.inputs["attachedDisks"]:
+            self.machines.attach(id_, disk["source"].rpartition("/")[2])
+
+    def _change_machine(self, instance: Thing) -> None:
+        if instance.computed["startedAs"] != instance.inputs["machineType"]:
+            machine = self.machines.all[instance.computed["instanceId"]]
+            self.machines.stop(machine)
+            self.machines.start(machine)
+            instance.computed["startedAs"] = instance.inputs["machineType"]
+            self._open()
+
+    def _open(self) -> None:
+        ranges = [
+            cidr
+            for rule in self.cloud.of("compute.Firewall")
+            for cidr in rule.inputs["sourceRanges"]
+            if ":" not in cidr
+        ]
+        for id_ in list(self.machines.all):
+            self.machines.let_in(id_, ranges)
+
+    def _make_bucket(self, bucket: Thing) -> None:
+        body = {"name": bucket.id, "versioning": bucket.inputs.get("versioning", {})}
+        answer = httpx.post(f"{self.url}/storage/v1/b", json=body, trust_env=False)
+        if answer.is_error:
+            raise Refused(f"Error {answer.status_code}: {answer.text}")
+
+    def _remove_bucket(self, bucket: Thing) -> None:
+        listed = f"{self.url}/storage/v1/b/{bucket.id}/o"
+        found = httpx.get(listed, params={"versions": "true"}, trust_env=False).json()
+        if found.get("items"):
+            raise Refused(f"Error 409: The bucket is not empty: {bucket.id}, BucketNotEmpty")
+        httpx.delete(f"{self.url}/storage/v1/b/{bucket.id}", trust_env=False)
+
+    def metadata(self, address: str) -> Mapping[str, str] | None:
+        """What the machine with an address may know."""
+        machine = self.machines.at(address)
+        if machine is None:
+            return None
+        token = {"access_token": _MACHINES_TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+        account = "instance/service-accounts/default"
+        return {
+            "instance/id": machine.id,
+            "project/project-id": self.cloud.account,
+            f"{account}/token": json.dumps(token),
+            f"{account}/email": "machine@example",
+        }
+
+
+_PLACES = {
+    "compute": "/compute/v1",
+    "storage": "/storage/v1",
+    "secret_manager": "/secretmanager/v1",
+    "resource_manager": "/resourcemanager/v1",
+    "sql": "/sql/v1",
+    "iam": "/iam/v1",
+}
+
+
+def _json(content: Any) -> Answer:
+    return Answer(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+
+def _as_json(request: Request) -> Request:
+    """The other interface's reads, `GET /bucket/object`, which Go's client uses, as this one's."""
+    found = re.match(r"/(?!storage/|upload/|download/)([a-z0-9._-]+)/(.+)$", request.path)
+    if found is None:
+        return request
+    name = quote(unquote(found[2]), safe="")
+    target = f"/download/storage/v1/b/{found[1]}/o/{name}?alt=media"
+    return Request(request.method, target, request.headers, request.body, request.client)
+
+
+def _object_action(request: Request) -> tuple[str, str, str]:
+    """What is done with which object of which bucket; a name is empty for the bucket itself."""
+    found = re.match(r"/(?:upload/|download/)?storage/v1/b/([^/]+)(?:/o(?:/(.+))?)?$", request.path)
+    bucket, name = (found[1], unquote(found[2] or "")) if found else ("", "")
+    if request.method == "POST":
+        return "create", bucket, request.query.get("name") or _name_in(request.body)
+    if request.method == "PUT":
+        return "create", bucket, name or request.query.get("name", "")
+    if request.method == "DELETE":
+        return "delete", bucket, name
+    return ("get" if name else "list"), bucket, name
+
+
+def _name_in(body: bytes) -> str:
+    """An object's name in the first part of an upload."""
+    found = re.search(rb'"name": ?"([^"]+)"', body)
+    return found[1].decode() if found else ""
+
+
+def _holds(condition: Mapping[str, str] | None, bucket: str, name: str) -> bool:
+    if not condition:
+        return True
+    prefixes = re.findall(r'resource\.name\.startsWith\("([^"]+)"\)', condition["expression"])
+    whole = f"projects/_/buckets/{bucket}/objects/{name}"
+    return any(whole.startswith(prefix) for prefix in prefixes)
+
+
+def _credentials(url: str) -> str:
+    """A service account's key, made for this world."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return json.dumps(
+        {
+            "type": "service_account",
+            "project_id": "team-project",
+            "private_key_id": base64.b16encode(os.urandom(8)).decode(),
+            "private_key": pem.decode(),
+            "client_email": "deployer@team-project.iam.gserviceaccount.com",
+            "client_id": "1",
+            "token_uri": f"{url}/token",
+        }
+    )
+
+
+@contextmanager
+def gcp_world(folder: Path) -> Iterator[GcpWorld]:
+    """A project around the program; all that runs in it is gone afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cloud = a_project()
+    with ExitStack() as stack:
+        net = stack.enter_context(network())
+        gcs = stack.enter_context(running_gcs(folder))
+        proxy = stack.enter_context(way_out(net.laptop))
+        variables = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+        machines = Machines(net, folder, variables, ready=True)
+        provider = stack.enter_context(served(cloud))
+        world = GcpWorld(folder, cloud=cloud, net=net, machines=machines, provider=provider)
+        stack.callback(machines.remove_all)
+        rules = [world.answer, conditional_reads]
+        world.url = stack.enter_context(running_front(gcs.url, rules, [], net.laptop))
+        variables["STORAGE_EMULATOR_HOST"] = world.url
+        variables["GCE_METADATA_HOST"] = urlsplit(
+            stack.enter_context(metadata_service(net.laptop, world.metadata))
+        ).netloc
+        variables["GCE_METADATA_IP"] = variables["GCE_METADATA_HOST"]
+        (folder / "credentials.json").write_text(_credentials(world.url))
+        cloud.listeners.append(world.listen)
+        yield world
