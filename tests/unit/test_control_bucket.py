@@ -20,7 +20,7 @@ from unit.making import FakeMachine, cleanup, plan, release, user, users_documen
 DAY = 86_400.0
 DAYS_OF_A_MONTH = 30
 USD_OF_A_PUT, USD_OF_A_GET = 0.005 / 1000, 0.0004 / 1000
-"""S3 Standard in us-east-1: https://aws.amazon.com/s3/pricing/, read in November 2026."""
+"""As in docs/aws.md, which names their source."""
 LOST_RING_SECONDS, BELL_SECONDS = 300, 5
 
 
