@@ -13,7 +13,7 @@ UPLOAD_DAYS = 7
 """When the parts of an upload that was never finished are removed."""
 
 REPORT_DAYS = 1
-"""How long the versions of a machine's report are kept: a new one comes every half minute."""
+"""How long the versions of a machine's report are kept: a new one comes every minute."""
 
 
 @dataclass(frozen=True)

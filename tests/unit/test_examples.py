@@ -38,10 +38,22 @@ def test_an_example_can_be_deployed_as_it_stands(file: Path) -> None:
     assert intent.plan.environment == asked["environment"]
 
 
-@pytest.mark.parametrize("path", list(keys(spec.LocalSpec)), ids=".".join)
-def test_the_reference_holds_every_key_with_a_word_on_it(path: tuple[str, ...]) -> None:
-    value(spec.load(LOCAL), path)
-    lines = LOCAL.read_text().splitlines()
+KEYS = [
+    (f"{target}.yaml", path)
+    for target, model in (
+        ("local", spec.LocalSpec),
+        ("aws", spec.AwsSpec),
+        ("gcp", spec.GcpSpec),
+    )
+    for path in keys(model)
+]
+
+
+@pytest.mark.parametrize(("name", "path"), KEYS, ids=lambda at: ".".join(at) if at else "")
+def test_the_reference_holds_every_key_with_a_word_on_it(name: str, path: tuple[str, ...]) -> None:
+    file = LOCAL.with_name(name)
+    value(spec.load(file), path)
+    lines = file.read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{path[-1]}:"))
     assert lines[at - 1].strip().startswith("#"), f"nothing is said about {'.'.join(path)}"
 

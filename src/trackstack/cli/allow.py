@@ -51,7 +51,7 @@ def add(
 ) -> None:
     """Let a network connect; `me` is the address that this computer comes from.
 
-    After --for it is let out by the next `allow`, `deploy` or `plan` that runs.
+    After --for it is let out by the next `allow` or `deploy` that runs.
     """
     from trackstack import environment as environments
     from trackstack.cli.durations import duration

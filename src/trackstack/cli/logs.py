@@ -15,6 +15,7 @@ class Service(StrEnum):
     nginx = "nginx"
     mlflow = "mlflow"
     agent = "agent"
+    console = "console"
 
 
 def logs(
@@ -22,8 +23,16 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Wait for more.")] = False,
     environment: EnvironmentOption = None,
 ) -> None:
-    """The log of nginx (JSON, a line a request), MLflow or the agent."""
+    """The log of nginx (JSON, a line a request), MLflow or the agent.
+
+    `console` is what a cloud's machine wrote to its serial console: it is there when all else is
+    silent.
+    """
     from trackstack import environment as environments
 
+    if service is Service.console:
+        chosen = environments.find(environment)
+        console.result(chosen.cloud.console(chosen.outputs.machine))
+        return
     for line in environments.find(environment).target.logs(service.value, follow):
         console.result(line)

@@ -13,7 +13,7 @@ from trackstack.operations.findings import Diagnosis, Finding, bad, ok, raised, 
 from trackstack.operations.inspection_safety import certificate_life, known_holes
 from trackstack.operations.status import status
 from trackstack.operations.visit import Visit
-from trackstack.operations.waiting import observed
+from trackstack.operations.waiting import observed, report_age
 
 _SILENT = timedelta(minutes=2)
 """An idle agent reports every 30 s."""
@@ -82,7 +82,13 @@ def _running(environment: Environment, record: Record) -> Iterator[Finding]:
         if record.removed is None:
             yield from _can_start(environment, record)
         return
-    yield from report_findings(environment.name, observed(environment), datetime.now(UTC))
+    report = observed(environment)
+    now = datetime.now(UTC)
+    age = report_age(environment) if report and environment.place else None
+    if report and age is not None:
+        # By the store's clock: this computer's, or the machine's, may be wrong.
+        now = report.heartbeat + age
+    yield from report_findings(environment.name, report, now)
     yield from _answers(environment)
 
 

@@ -1,21 +1,24 @@
 """Says how an environment is, without writing anything."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trackstack import environment as environments
 from trackstack.desired import Part, StepReport
 from trackstack.environment import Environment
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
-from trackstack.operations.waiting import observed
+from trackstack.operations.waiting import observed, report_age
+
+_SILENT = timedelta(minutes=4)
+"""An idle agent in a cloud reports every minute."""
 
 
 class Status(Part):
     """How an environment is.
 
     Attributes:
-        state: 'running', 'failing' (a step of its agent fails), 'stopped' or 'removed' (with
-            its data kept).
+        state: 'running', 'failing' (a step of its agent fails), 'silent' (a cloud's machine has
+            not reported for minutes), 'stopped' or 'removed' (with its data kept).
         answers: whether a login reads from it, or None when that was not tried.
         failed: the step that fails, with its output.
         room: what is wrong with the room it has left to store in, or None.
@@ -101,6 +104,10 @@ def _summary(environment: Environment) -> Summary:
 def _state(environment: Environment) -> str:
     if environment.target.running():
         report = observed(environment)
+        if environment.place is not None:
+            age = report_age(environment)
+            if age is None or age > _SILENT:
+                return "silent"
         return "failing" if report is not None and report.failed_step() else "running"
     return "removed" if environment.existing_record().removed else "stopped"
 

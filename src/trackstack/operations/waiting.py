@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from trackstack.control.base import read
 from trackstack.desired import Applied, Observed, StepReport, observed_key
@@ -19,6 +20,12 @@ def observed(environment: Environment) -> Observed | None:
     """What the environment's machine says of itself, or None when it never spoke."""
     machine = environment.outputs.machine
     return read(environment.target.store, Observed, observed_key(machine))[0]
+
+
+def report_age(environment: Environment) -> timedelta | None:
+    """How old the machine's last report is, by the store's own clock; None when it never spoke."""
+    seen = environment.target.store.modified(observed_key(environment.outputs.machine))
+    return seen[1] - seen[0] if seen else None
 
 
 def report_tag(environment: Environment) -> str | None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,6 +27,8 @@ _FIRST_BOOT_SECONDS = 900.0
 """Debian's and Python's packages over a slow network, and the data disk."""
 
 _EMPTIED_AT_MOST = 3
+_NOT_EMPTY = "BucketNotEmpty|not empty"
+"""What the clouds say of a bucket in which something lies."""
 
 
 class Cloud:
@@ -197,7 +200,7 @@ class Cloud:
                 break
             except ResourceError as error:
                 # The machine reported once more while its buckets were being emptied.
-                refilled = all("BucketNotEmpty" in each.reason for each in error.failed)
+                refilled = all(re.search(_NOT_EMPTY, each.reason) for each in error.failed)
                 if not (purge and refilled) or attempt == _EMPTIED_AT_MOST:
                     raise
         if purge:

@@ -126,7 +126,7 @@ class Api:
             ) from error
         if answer.status_code >= 400:
             raise _refused(verb, path, answer.status_code, answer.text, answer)
-        return dict(answer.json()) if answer.content else {}
+        return dict(answer.json() or {}) if answer.content else {}
 
 
 def endpoint(service: str) -> str:

@@ -31,11 +31,7 @@ def machine_kind(api: Api, project: str, zone: str, name: str) -> MachineKind:
     """
     found = api.found("compute", f"projects/{project}/zones/{zone}/machineTypes/{name}")
     if found is None:
-        near = names.nearest(name, ("e2-small", "e2-medium", "n1-standard-1", "t2a-standard-1"))
-        raise UsageError(
-            f"{zone} has no machine type {name!r}.",
-            f"Did you mean {near!r}?" if near else "Choose one such as e2-small.",
-        )
+        raise UsageError(f"{zone} has no machine type {name!r}.", _instead(name))
     return MachineKind(
         name=name,
         cores=found["guestCpus"],
@@ -73,5 +69,10 @@ def zone(api: Api, project: str, region: str, machine_type: str) -> str:
         raise UsageError(f"There is no region {region!r}.", "Choose one such as us-central1.")
     raise UsageError(
         f"No zone of {region} has the machine type {machine_type!r}.",
-        "Choose another with `--machine`.",
+        _instead(machine_type),
     )
+
+
+def _instead(name: str) -> str:
+    near = names.nearest(name, ("e2-small", "e2-medium", "n1-standard-1", "t2a-standard-1"))
+    return f"Did you mean {near!r}?" if near else "Choose one such as e2-small with `--machine`."
