@@ -101,6 +101,7 @@ def test_what_is_deployed_is_verified_and_stays_as_it_is_from_any_laptop(
     # Neither state nor record nor log holds a secret; the machine asked for nothing it may not.
     kept = kept_by(aws)
     assert "pulumi" in kept, "the state was not looked into"
+    assert "user/deployer" in kept, "the audit does not say who"
     for secret in (password, grace, new, *aws.secrets()):
         assert secret not in kept
         assert secret not in console(aws)
@@ -283,6 +284,10 @@ def test_what_cannot_be_is_told_before_anything_is_touched(aws: AwsWorld, tmp_pa
         done = laptop.run(*words, ok=False)
         assert done.returncode == code, f"{words}: {done.stderr}"
         assert sentence in done.stderr, f"{words}: {done.stderr}"
+    without = aws.laptop(tmp_path / "no-engine")
+    missing = without.run(*team, *allow, "--yes", ok=False, PATH="/usr/bin:/bin")
+    assert missing.returncode == 4
+    assert "The pulumi program is missing" in missing.stderr
     assert aws.cloud.calls == []
     assert aws.client("s3").list_buckets()["Buckets"] == []
 

@@ -57,13 +57,18 @@ def at_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def can_ask() -> bool:
+    """Whether a person is there to answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def must_agree(question: str) -> None:
     """Ask on the terminal, and end the command when the answer is no.
 
     Raises:
         UsageError: nobody is there to ask, or the answer is no.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise UsageError("There is no terminal to ask on.", "Say `--yes` to go ahead.")
     if not typer.confirm(question, err=True):
         raise UsageError("Nothing was changed.")

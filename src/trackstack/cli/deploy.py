@@ -135,6 +135,7 @@ def _in_a_cloud(
 
     console.may_write_passwords(password_file)
     chosen = for_cloud(environment, target, file, asked, profile)
+    _have_engine(chosen)
     watcher = Watcher(
         on_intent=lambda intent, forecast: _agree(chosen, intent, forecast, yes),
         on_event=Resources(),
@@ -145,6 +146,18 @@ def _in_a_cloud(
         chosen, target, asked, file, watcher, own_network=network_of_caller(), refresh=refresh
     )
     _finish(done, show_passwords, password_file, json)
+
+
+def _have_engine(environment: "Environment") -> None:
+    """Offer to download Pulumi's program where it is missing; without a terminal, only say so."""
+    problem = environment.cloud.engine_problem()
+    if problem is None:
+        return
+    if not console.can_ask():
+        raise problem
+    console.progress(problem.sentence)
+    console.must_agree("Download it from Pulumi into a folder of trackstack's own?")
+    environment.cloud.install_engine()
 
 
 def _agree(

@@ -1,6 +1,5 @@
 """`trackstack destroy`."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +36,8 @@ def destroy(
     operation.check(chosen)
     agreed = (yes and not purge) or confirm == chosen.name
     if not agreed:
-        _ask(chosen, purge, confirm, operation.take_stock(chosen))
+        _must_be_asked(chosen.name, purge, confirm)
+        _ask(chosen, purge, operation.take_stock(chosen))
     target = chosen.existing_record().plan.target
     removed = operation.destroy(chosen, purge, Resources(), console.progress)
     if json:
@@ -65,13 +65,17 @@ def _tell_gone(name: str | None, json: bool) -> None:
         console.result("There is no such environment; nothing to destroy.")
 
 
-def _ask(chosen: "Environment", purge: bool, confirm: str | None, stock: "Stock") -> None:
-    name = chosen.name
+def _must_be_asked(name: str, purge: bool, confirm: str | None) -> None:
+    """Refuse, before anything is counted, what nobody is there to agree to."""
     if confirm is not None:
         raise UsageError(f"--confirm says {confirm!r}, but the environment is {name!r}.")
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not console.can_ask():
         flag = f"--confirm {name}" if purge else "--yes"
         raise UsageError("There is no terminal to ask on.", f"Say `{flag}` to go ahead.")
+
+
+def _ask(chosen: "Environment", purge: bool, stock: "Stock") -> None:
+    name = chosen.name
     lost = "LOST FOR GOOD" if purge else "kept"
     console.progress(f"CHANGE: environment {name!r} {chosen.target.where} will be stopped; {lost}:")
     for line in _stock_lines(stock):

@@ -34,9 +34,11 @@ class ControlStore(Protocol):
 
     Attributes:
         heartbeat_seconds: how often an idle machine reports here, where a report may cost money.
+        who: as whom a person comes in, for audit entries; None for this computer's account.
     """
 
     heartbeat_seconds: float
+    who: str | None
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None."""
@@ -110,7 +112,7 @@ def change(
             {
                 **apply(before),
                 "generation": 1 if before is None else before.generation + 1,
-                "change": change_by_me(what),
+                "change": change_by_me(what, store.who),
             }
         )
         try:
@@ -136,10 +138,15 @@ def audit(store: ControlStore, document: DesiredDocument) -> None:
         return  # the other one was faster, with the same bytes
 
 
-def change_by_me(what: str) -> Change:
-    """A change made by this account on this computer, now."""
+def change_by_me(what: str, who: str | None = None) -> Change:
+    """A change made on this computer, now.
+
+    Args:
+        what: in a few words.
+        who: by whom; this computer's account when None.
+    """
     try:
-        who = getpass.getuser()
+        who = who or getpass.getuser()
     except (KeyError, OSError):  # a container may run as a number without a name
         who = str(os.getuid())
     return Change(at=datetime.now(UTC), who=who, where=platform.node(), what=what)

@@ -36,6 +36,7 @@ class BucketStore(ABC):
     """A control store in a bucket; see ControlStore."""
 
     heartbeat_seconds = 60.0
+    who: str | None = None
 
     _bell: str | None = None
     _seen: Mapping[str, str | None] | None = None

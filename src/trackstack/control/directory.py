@@ -22,6 +22,7 @@ class DirectoryStore:
     """Keys are paths below a folder; a tag is the hash of the value."""
 
     heartbeat_seconds = 30.0
+    who: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

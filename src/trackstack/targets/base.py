@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from trackstack.control.base import ControlStore
 from trackstack.desired import Part
-from trackstack.errors import TrackstackError
+from trackstack.errors import MissingError, TrackstackError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
@@ -243,6 +243,16 @@ class CloudTarget(Target, Protocol):
 
     def names(self) -> list[str]:
         """The environments that the account holds the record of."""
+
+    def engine_problem(self) -> MissingError | None:
+        """What is wrong with this computer's engine, or None."""
+
+    def install_engine(self) -> None:
+        """Download an engine into a folder of the kit's own.
+
+        Raises:
+            MissingError: it cannot be downloaded.
+        """
 
     def lock(self) -> dict[str, Any] | None:
         """The engine's note of who is changing the environment: username, hostname, pid, timestamp.

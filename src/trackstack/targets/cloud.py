@@ -57,8 +57,10 @@ class Cloud:
 
     @cached_property
     def store(self) -> ControlStore:
-        """The control bucket."""
-        return self.account.control(self._name)
+        """The control bucket; what is changed there is noted under the cloud's name for me."""
+        found = self.account.control(self._name)
+        found.who = self._place.who or None
+        return found
 
     def read_record(self) -> bytes | None:
         """The record in the state bucket, read once; see Target."""
@@ -153,6 +155,18 @@ class Cloud:
     def names(self) -> list[str]:
         """The account's; see CloudTarget."""
         return self.account.names()
+
+    def engine_problem(self) -> MissingError | None:
+        """There is none, or it is too old; see CloudTarget."""
+        try:
+            _engine().check(self._engine_home)
+        except MissingError as error:
+            return error
+        return None
+
+    def install_engine(self) -> None:
+        """By Pulumi's own way; see CloudTarget."""
+        _engine().install(self._engine_home)
 
     def lock(self) -> dict[str, Any] | None:
         """The engine's own file in the state bucket; see CloudTarget."""
