@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from alone import Alone, a_server
-from buckets import BUCKET, S3, Gcs, running_gcs, running_s3
 from servers import OWNER
 
+from buckets import BUCKET, S3, Gcs, running_gcs, running_s3
 from kits import free_port
 from trackstack.lock import GCS_CLIENT, S3_CLIENT
 
