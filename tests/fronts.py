@@ -8,6 +8,7 @@ import http.client
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,6 +138,33 @@ def conditional_reads(request: Request, pass_on: Next) -> Answer:
         if about.status == 200 and json.loads(about.body)["generation"] == seen:
             return Answer(304, {})
     return pass_on(request)
+
+
+def one_write_a_second() -> Rule:
+    """Google takes one write a second of the same object.
+
+    https://cloud.google.com/storage/quotas
+    """
+    taken: dict[str, float] = {}
+    looking = threading.Lock()
+
+    def rule(request: Request, pass_on: Next) -> Answer:
+        if request.method != "POST":
+            return pass_on(request)
+        named = _uploaded(request)
+        with looking:
+            if time.monotonic() - taken.get(named, -1.0) < 1.0:
+                return google_refusal(429, "The object exceeded the rate limit.")
+            taken[named] = time.monotonic()
+        return pass_on(request)
+
+    return rule
+
+
+def _uploaded(request: Request) -> str:
+    """The name of an object that comes with what is to be known of it, in one request."""
+    about = request.body.split(b"\r\n\r\n", 1)[1].split(b"\r\n", 1)[0]
+    return str(json.loads(about)["name"])
 
 
 def knowing(bucket: str) -> Rule:

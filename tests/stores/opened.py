@@ -8,11 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
+import pytest
+
 from fronts import Answer, Next, Request, Rule
 from trackstack.control.base import ControlStore
 from trackstack.control.bucket import BucketStore
 from trackstack.control.opening import open_store
 
+QUIET = [
+    # Google's client says so of a part that only its other protocol needs.
+    pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning"),
+    # It leaves the connections of refused downloads to the garbage, whenever that is collected.
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket fd=[0-9]+, family=2:"
+        "pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+"""For every test of a module that opens stores."""
 KINDS = ("folder", "s3", "gcs")
 OWNER = "123456789012"
 

@@ -1,11 +1,15 @@
 """What a bucket refuses, loses or is not there for ends in a sentence and a way out."""
 
 import re
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import OWNER, Opened
+from botocore.config import Config
+from opened import OWNER, QUIET, Opened
 
 from buckets import BUCKET
 from fronts import (
@@ -14,6 +18,7 @@ from fronts import (
     Request,
     Rule,
     google_refusal,
+    one_write_a_second,
     s3_refusal,
     without_listing,
 )
@@ -22,10 +27,12 @@ from trackstack.control.base import ConflictError, Stored
 from trackstack.control.bucket import BELL
 from trackstack.errors import TrackstackError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
+pytestmark = QUIET
 
 ONLY_S3 = pytest.mark.parametrize("in_bucket", ["s3"], indirect=True)
 """What Google's buckets do not have."""
+ONLY_GCS = pytest.mark.parametrize("in_bucket", ["gcs"], indirect=True)
+"""What S3's do not have."""
 
 
 def refused(opened: Opened, status: int, code: str) -> Rule:
@@ -42,7 +49,6 @@ def said_by(opened: Opened, action: str = "get") -> TrackstackError:
         "list": lambda: store.list(opened.key("")),
         "modified": lambda: store.modified(opened.key("a")),
         "wait": lambda: store.wait_for_change({opened.key("a"): "1"}, 1),
-        "ring": store.ring,
     }
     with pytest.raises(TrackstackError) as error:
         acts[action]()
@@ -120,7 +126,7 @@ def test_a_write_whose_answer_was_lost_is_no_lost_race(in_bucket: Opened) -> Non
     assert in_bucket().get(in_bucket.key("a")) == Stored(b"mine", tag)
 
 
-ACTIONS = ["get", "put", "list", "modified", "wait", "ring"]
+ACTIONS = ["get", "put", "list", "modified", "wait"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -176,6 +182,7 @@ REFUSALS = [
     ("s3", 403, "RequestTimeTooSkewed", "clock"),
     ("s3", 400, "AuthorizationHeaderMalformed", "another region"),
     ("s3", 503, "SlowDown", "fewer requests"),
+    ("s3", 500, "InternalError", "InternalError"),
     ("gcs", 503, "backendError", "could not do it"),
     ("gcs", 429, "rateLimitExceeded", "fewer requests"),
     ("gcs", 500, "backendError", "could not do it"),
@@ -206,6 +213,55 @@ def test_a_bucket_that_cannot_be_reached_is_said_so(
     error = said_by(in_bucket)
     assert re.search("cannot be reached|does not answer", error.sentence)
     assert "network" in str(error.hint)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_bucket_that_never_answers_is_said_so_in_bounded_time(
+    in_bucket: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trackstack.control import gcs, s3  # noqa: PLC0415  its import warns
+
+    short = s3._CONFIG.merge(Config(connect_timeout=0.2, read_timeout=0.2))
+    monkeypatch.setattr(s3, "_CONFIG", short)
+    monkeypatch.setattr(gcs, "_TIMEOUT", (0.2, 0.2))
+    given_up = threading.Event()
+
+    def silent(request: Request, pass_on: Next) -> Answer:
+        given_up.wait(30)
+        return pass_on(request)
+
+    started = time.monotonic()
+    with in_bucket.bucket.troubled(silent):
+        try:
+            for action in ACTIONS:
+                error = said_by(in_bucket, action)
+                assert re.search("cannot be reached|does not answer", error.sentence), action
+        finally:
+            given_up.set()
+    assert time.monotonic() - started < 25
+
+
+def test_a_value_that_comes_damaged_is_not_taken(in_bucket: Opened) -> None:
+    in_bucket().put(in_bucket.key("a"), b"mine", expect=None)
+
+    def damaging(request: Request, pass_on: Next) -> Answer:
+        answer = pass_on(request)
+        return replace(answer, body=answer.body.replace(b"mine", b"mihe"))
+
+    with in_bucket.bucket.troubled(damaging):
+        said_by(in_bucket)
+
+
+@ONLY_GCS
+def test_writes_faster_than_google_takes_them_get_through(in_bucket: Opened) -> None:
+    store, key = in_bucket(), in_bucket.key("a")
+    with in_bucket.bucket.troubled(one_write_a_second()):
+        tag = store.put(key, b"one", expect=None)
+        tag = store.put(key, b"two", expect=tag)
+        with pytest.raises(ConflictError):
+            in_bucket().put(key, b"three", expect=None)
+    assert in_bucket().get(key) == Stored(b"two", tag)
+    assert 429 in in_bucket.bucket.statuses("POST")
 
 
 def test_who_has_no_credentials_is_told_how_to_sign_in(

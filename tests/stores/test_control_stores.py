@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from opened import Opened
+from opened import QUIET, Opened
 
 from trackstack.control.base import ConflictError, ControlStore, Stored, audit, change, read
 from trackstack.control.opening import open_store
 from trackstack.desired import User, Users, audit_key
 from trackstack.errors import TrackstackError
 
-# Google's client says so of a part that only its other protocol needs.
-pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
+pytestmark = QUIET
 
 LONG = 30.0
 """Far longer than a wake-up takes."""

@@ -1,8 +1,8 @@
 """A control store in a bucket: what waiting costs, and that no change is slept through."""
 
 from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
 
 import pytest
@@ -13,15 +13,23 @@ from trackstack.agent.converge import STEPS, Desired, run_forever
 from trackstack.agent.report import Reporter
 from trackstack.control.base import ConflictError, Stored
 from trackstack.control.bucket import BELL, BucketStore, UnchangedError, UnsureError
-from trackstack.desired import AUTHORITIES_KEY, Cleanup, Release, Users, observed_key
+from trackstack.desired import (
+    AUTHORITIES_KEY,
+    Applied,
+    Cleanup,
+    Release,
+    StepReport,
+    Users,
+    observed_key,
+)
 from trackstack.errors import TrackstackError
-from unit.making import FakeMachine, cleanup, plan, release, user, users_document
+from unit.making import NOON, FakeMachine, cleanup, plan, release, user, users_document
 
 DAY = 86_400.0
 DAYS_OF_A_MONTH = 30
 USD_OF_A_PUT, USD_OF_A_GET = 0.005 / 1000, 0.0004 / 1000
 """As in docs/aws.md, which names their source."""
-LOST_RING_SECONDS, BELL_SECONDS = 300, 5
+LOST_RING_SECONDS, BELL_SECONDS = 120, 5
 
 
 class MemoryBucket(BucketStore):
@@ -193,6 +201,17 @@ def test_only_writes_of_desired_documents_ring(bucket: MemoryBucket) -> None:
     assert bucket.asked["PUT", BELL] == 1
 
 
+def test_a_write_whose_ring_fails_is_written_and_no_failure(
+    bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise TrackstackError("The bucket does not answer.")
+
+    monkeypatch.setattr(bucket, "_put_anyway", refused)
+    tag = bucket.put(Users.KEY, b"one", expect=None)
+    assert bucket.values == {Users.KEY: Stored(b"one", tag)}
+
+
 @pytest.mark.parametrize("mine", [True, False], ids=["its own", "somebody else's"])
 def test_after_a_lost_answer_a_writer_finds_out_whose_value_it_is(
     bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, mine: bool
@@ -259,15 +278,41 @@ def test_what_could_not_be_read_once_is_read_the_next_time(
     assert bucket.now < 60 + 30
 
 
+class Noting(Reporter):
+    """Also knows whether the rounds ended well whose reports could not be written."""
+
+    def __init__(self, store: MemoryBucket) -> None:
+        super().__init__(store, "m")
+        self.noted: list[tuple[float, list[str]]] = []
+        self._clock = store.clock
+
+    def write(
+        self, healthy: bool, seen: Applied, applied: Applied, steps: Sequence[StepReport]
+    ) -> None:
+        failed = [f"{step.name}: {step.problem}" for step in steps if step.state == "failed"]
+        self.noted.append((self._clock(), failed))
+        super().write(healthy, seen, applied, steps)
+
+
 @pytest.mark.usefixtures("machine_folder")
 def test_a_bucket_that_is_gone_for_five_minutes_ends_no_agent_and_then_gets_its_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = MemoryBucket(until=600)
     asleep_in(bucket, monkeypatch)
-    real = {"folders", "users", "audited"}
+
+    class Time(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Time":
+            return cls.fromtimestamp(NOON.timestamp() + bucket.now, tz)
+
+    monkeypatch.setattr(rounds, "datetime", Time)
+    real = {"folders", "users", "audited", "files", "certificates", "retired", "cleaned"}
     monkeypatch.setattr(rounds, "STEPS", tuple(step for step in STEPS if step.name in real))
-    bucket.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
+    guest = user(expires=NOON + timedelta(seconds=250))
+    bucket.put(Users.KEY, users_document(ada=user(), bob=guest).to_bytes(), expect=None)
+    served = release(plan(listen="192.168.1.20", hostnames=["mlflow.example.com"]))
+    bucket.put(Release.KEY, served.to_bytes(), expect=None)
     reports: list[float] = []
     put = bucket.put
 
@@ -277,12 +322,22 @@ def test_a_bucket_that_is_gone_for_five_minutes_ends_no_agent_and_then_gets_its_
         return tag
 
     monkeypatch.setattr(bucket, "put", noted)
-    entered: list[bool] = []
+    let_in: dict[float, set[str]] = {}
+
+    def look() -> None:
+        names = {"ada", "bob"}
+        let_in[bucket.now] = {n for n in names if (folders.USERS / n / "current").is_file()}
+
     bucket.events[100.0] = lambda: setattr(bucket, "away", True)
-    bucket.events[300.0] = lambda: entered.append((folders.USERS / "ada" / "current").is_file())
+    for at in (240.0, 251.0, 390.0):
+        bucket.events[at] = look
     bucket.events[400.0] = lambda: setattr(bucket, "away", False)
+    reporter = Noting(bucket)
     with pytest.raises(SystemExit):
-        run_forever(bucket, FakeMachine(), Reporter(bucket, "m"))
-    assert entered == [True]
+        run_forever(bucket, FakeMachine(), reporter)
+    assert list(let_in.values()) == [{"ada", "bob"}, {"ada"}, {"ada"}], let_in
+    rounds_without = [failed for at, failed in reporter.noted if 100 < at < 400]
+    assert len(rounds_without) >= 10
+    assert not any(rounds_without), "no step needs a bucket that holds nothing new"
     assert not [at for at in reports if 100 < at < 400]
     assert [at for at in reports if 400 <= at <= 430], f"no report soon after: {reports}"

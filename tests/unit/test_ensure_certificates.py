@@ -1,5 +1,6 @@
 """The agent's certificates: made once, renewed in time, shown at once, and told to clients."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_release import ensure_folders
 from trackstack.agent.machine import StepError
 from trackstack.agent.round import Round
-from trackstack.control.base import ConflictError
+from trackstack.control.base import ConflictError, Stored
 from trackstack.control.directory import DirectoryStore
 from trackstack.desired import AUTHORITIES_KEY, Release
 from unit.making import NOON, FakeMachine, a_round, plan, release
@@ -332,3 +333,36 @@ def test_given_files_of_which_only_one_is_renewed_yet_are_left_until_both_are(
     (tmp_path / "site.key").write_bytes(new_key)
     ensure_certificates(a_round(release=wanted, machine=machine))
     assert machine.told == ["reload nginx"]
+
+
+def test_what_clients_get_is_looked_at_once_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    this, looks = round_of(), []
+    look = DirectoryStore.get
+
+    def counted(store: DirectoryStore, key: str) -> Stored | None:
+        looks.append(key)
+        return look(store, key)
+
+    monkeypatch.setattr(DirectoryStore, "get", counted)
+    hour = timedelta(hours=1)
+    for after in (0, 0.02, 0.98, 1.02, 1.98, -3.0):
+        ensure_certificates(replace(this, now=NOON + after * hour))
+    # A put of a folder looks too: that of the first. The last: a clock that was set back.
+    assert looks == [AUTHORITIES_KEY] * (1 + 1 + 1 + 1)
+
+
+def test_what_clients_get_is_written_anew_within_an_hour_of_its_loss() -> None:
+    this = round_of()
+    ensure_certificates(this)
+    Path("../control", AUTHORITIES_KEY).unlink()
+    ensure_certificates(replace(this, now=NOON + timedelta(minutes=59)))
+    assert published() is None
+    ensure_certificates(replace(this, now=NOON + timedelta(minutes=61)))
+    assert published() == kept()["ca.pem"]
+
+
+def test_a_new_name_is_told_clients_at_once() -> None:
+    this = round_of()
+    ensure_certificates(this)
+    ensure_certificates(replace(this, release=exposed(NAME)))
+    assert kept(NAME)["ca.pem"] in (published() or b"")

@@ -123,6 +123,7 @@ class Desired:
         self._store = store
         self._read: dict[str, DesiredDocument | TrackstackError | None] = {}
         self._audited: set[str] = set()
+        self._published: dict[str, tuple[bytes, datetime]] = {}
         self._stale = True
 
     def read(self, machine: Machine) -> Round:
@@ -139,6 +140,7 @@ class Desired:
             agent=self._as(Agent),
             logs=self._as(LogsWanted),
             audited=self._audited,
+            published=self._published,
         )
 
     def wait(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ Or with one: what stands in the given files is shown, also after somebody has re
 import hashlib
 import re
 import ssl
+from datetime import timedelta
 from pathlib import Path
 
 from trackstack.agent import folders
@@ -25,6 +26,8 @@ from trackstack.desired import AUTHORITIES_KEY, Release
 
 _GIVEN = re.compile(r'^\s*ssl_certificate(?:_key)? "(/[^"]+)";', re.MULTILINE)
 """Where nginx's settings name a file from the root on; the machine's own are relative."""
+_LOOK_AGAIN = timedelta(hours=1)
+"""How long what clients get may be damaged by hand: each look costs a request."""
 
 
 def ensure_certificates(this: Round) -> None:
@@ -92,9 +95,13 @@ def _content(file: Path) -> bytes:
 
 
 def _publish(this: Round, authorities: bytes) -> None:
+    held, at = this.published.get(AUTHORITIES_KEY, (None, this.now))
+    if held == authorities and abs(this.now - at) < _LOOK_AGAIN:
+        return
     stored = this.store.get(AUTHORITIES_KEY)
     if (stored.data if stored else b"") != authorities:
         try:
             this.store.put(AUTHORITIES_KEY, authorities, expect=stored.tag if stored else None)
         except ConflictError:
             return  # written by somebody else: the next round looks again
+    this.published[AUTHORITIES_KEY] = (authorities, this.now)

@@ -24,6 +24,7 @@ class Round:
         agent: likewise.
         logs: likewise.
         audited: keys of the audit entries that this process knows to be there; added to.
+        published: what this process knows other keys to hold, and since when; added to.
     """
 
     machine: Machine
@@ -35,6 +36,7 @@ class Round:
     agent: Agent | TrackstackError | None = None
     logs: LogsWanted | TrackstackError | None = None
     audited: set[str] = field(default_factory=set)
+    published: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
 
     def wanted_users(self) -> Users | None:
         """The users document, or None when there is none yet."""

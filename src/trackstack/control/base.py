@@ -62,9 +62,6 @@ class ControlStore(Protocol):
             Whether one differs.
         """
 
-    def ring(self) -> None:
-        """Wake whoever waits for a desired document."""
-
     def list(self, prefix: str) -> list[str]:
         """The keys that begin so, in order."""
 

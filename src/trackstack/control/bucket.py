@@ -2,24 +2,26 @@
 
 Each look costs a request, so whoever waits for desired documents looks at one small object only,
 the bell, which every writer of a desired document rings after its write. A ring is lost when its
-writer is killed in between; now and then everything is looked at.
+writer is killed in between, or the bucket is away then; now and then everything is looked at.
 """
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from secrets import token_bytes
 
 from trackstack.control.base import ConflictError, Stored
+from trackstack.errors import TrackstackError
 
 BELL = "desired/bell"
 DESIRED = "desired/"
 
 _BELL_SECONDS = 5.0
 """17,280 looks a day."""
-_LOST_RING_SECONDS = 300.0
-"""How long a change may go unnoticed whose writer was killed before it rang."""
+_LOST_RING_SECONDS = 120.0
+"""How long a change may go unnoticed whose ring was lost."""
 _SECONDS = 1.0
 """Between looks at anything else: a person waits for it."""
 
@@ -54,12 +56,10 @@ class BucketStore(ABC):
                 raise
             tag = stored.tag
         if key.startswith(DESIRED):
-            self.ring()
+            # The value is written: whoever is told that it is not would write it twice.
+            with suppress(TrackstackError):
+                self._put_anyway(BELL, token_bytes(8))
         return tag
-
-    def ring(self) -> None:
-        """Wake whoever waits for a desired document."""
-        self._put_anyway(BELL, token_bytes(8))
 
     def wait_for_change(self, seen: Mapping[str, str | None], timeout: float) -> bool:
         """Wait for another tag under one of the keys; see ControlStore."""

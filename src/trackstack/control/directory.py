@@ -60,9 +60,6 @@ class DirectoryStore:
                     return False
                 sleep(left)
 
-    def ring(self) -> None:
-        """Whoever waits is woken by the file system; see ControlStore."""
-
     def list(self, prefix: str) -> list[str]:
         """The keys that begin so; see ControlStore."""
         paths = (path.relative_to(self._folder) for path in self._folder.rglob("*"))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from google.api_core import exceptions
 from google.auth import exceptions as auth
-from google.cloud.storage.exceptions import InvalidResponse
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from trackstack.errors import MissingError, TrackstackError
 
@@ -49,6 +49,13 @@ _SAID: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str]
     ),
 )
 """Kinds of errors, the first that fits; the kit's kind, what to say, the way out."""
+_FAILURES = (
+    exceptions.GoogleAPIError,
+    auth.GoogleAuthError,
+    DataCorruption,
+    InvalidResponse,
+    OSError,
+)
 
 
 def is_of_bucket(error: exceptions.NotFound) -> bool:
@@ -61,7 +68,7 @@ def told(bucket: str) -> Iterator[None]:
     """Raise the kit's own errors for those of a request to a bucket."""
     try:
         yield
-    except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError) as error:
+    except _FAILURES as error:
         raise _told(bucket, error) from error
 
 

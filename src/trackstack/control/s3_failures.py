@@ -23,6 +23,7 @@ _ELSEWHERE = {
     "PermanentRedirect",
 }
 
+_AGAIN = "Run the same command again; https://health.aws.amazon.com says what AWS knows of."
 _SIGNED_OUT = (aws.UnauthorizedSSOTokenError, aws.SSOTokenLoadError, aws.TokenRetrievalError)
 _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str], ...] = (
     (
@@ -99,7 +100,7 @@ def refused(error: aws.ClientError, profile: str | None = None) -> TrackstackErr
             "The clock of this computer is more than 15 minutes wrong, so AWS refuses it.",
             "Set it, as with `timedatectl set-ntp true`.",
         )
-    return TrackstackError(f"AWS refused {error.operation_name}: {said} {message}.")
+    return TrackstackError(f"AWS refused {error.operation_name}: {said} {message}.", _AGAIN)
 
 
 def refused_for(bucket: str, owner: str | None, error: aws.ClientError) -> TrackstackError | None:
@@ -143,7 +144,7 @@ def _failed(error: aws.BotoCoreError, profile: str | None) -> TrackstackError:
     for kinds, make, sentence, hint in _WITHOUT_ANSWER:
         if isinstance(error, kinds):
             return make(sentence, hint)
-    return TrackstackError(f"AWS's client failed: {type(error).__name__}.")
+    return TrackstackError(f"AWS's client failed: {type(error).__name__}.", _AGAIN)
 
 
 def _sign_in(profile: str | None) -> str:
