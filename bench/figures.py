@@ -62,6 +62,18 @@ GOALS = {
     "unchanged": Goal(
         "`trackstack deploy local` with nothing to change, against `--help`", "ms", most=4
     ),
+    "no-op": Goal(
+        "`trackstack deploy aws` with nothing to change, its check included, against the bare "
+        "automation API running the same program",
+        "s",
+        most=1.25,
+    ),
+    "status": Goal(
+        "`trackstack status` of a cloud, against twice `--help` and the SDK with one request",
+        "ms",
+        most=1,
+    ),
+    "user-data": Goal("the machine's user-data, against 8 KB", "bytes", most=1),
     "first": Goal(
         "the first `make up` with warm package caches, against the tutorial's steps", "s", most=0.7
     ),

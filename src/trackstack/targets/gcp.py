@@ -1,6 +1,7 @@
 """A Google Cloud project, through its own API: identity, state bucket, key, look-ups."""
 
 import base64
+import hmac
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from pydantic import SecretStr
 from trackstack import names, spec
 from trackstack.cloud_plan import KIT, Gcp, bucket_name
 from trackstack.control.gcs import GcsStore
-from trackstack.credentials import new_password
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.place import Place
 from trackstack.plan import Plan
@@ -152,8 +152,16 @@ class GcpAccount:
         return {"GOOGLE_PROJECT": self.place.account, "GOOGLE_REGION": self.place.region, **named}
 
     def program_secrets(self, plan: Gcp) -> dict[str, SecretStr]:
-        """A new password for the database; Google takes it only with a new version's number."""
-        return {"database_password": SecretStr(new_password())} if plan.database else {}
+        """The database's first password; see Account.
+
+        From the environment's key, so that a run that goes on after a kill has the same one.
+        """
+        key = self.key(plan.environment, make=False) if plan.database else None
+        if plan.database is None or key is None:
+            return {}
+        about = f"database-password-{plan.database.password_version}"
+        made = hmac.digest(key.get_secret_value().encode(), about.encode(), "sha256")
+        return {"database_password": SecretStr(base64.urlsafe_b64encode(made).decode())}
 
     def decided(self, content: dict[str, Any], recorded: Plan | None) -> dict[str, Any]:
         """Project, its number, region, zone, image and workers; see Account."""

@@ -65,12 +65,21 @@ class ManagedDatabase:
         place = ("-h", self._folder, "-U", _OWNER, "-d", database)
         return self._run("psql", *place, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", say=text)
 
-    def remove(self, snapshot: Path | None = None) -> None:
-        """End it; what it held goes to the snapshot's folder, or away."""
+    def stop(self) -> None:
+        """End it; what it holds stays."""
         if self._server is not None:
             self._server.send_signal(signal.SIGINT)
             self._server.wait(30)
             self._server = None
+
+    def start(self) -> None:
+        """Let it answer again, when it was stopped."""
+        if self._server is None:
+            self._start()
+
+    def remove(self, snapshot: Path | None = None) -> None:
+        """End it; what it held goes to the snapshot's folder, or away."""
+        self.stop()
         if snapshot is not None and self._data.is_dir():
             shutil.move(self._data, snapshot)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from engine.gcp import MACHINES
 from engine.provider import served
 from engine.rooms import GCP_IMAGE, a_project, program
 from engine.world.aws import Laptop
+from engine.world.database import ManagedDatabase
 from engine.world.gce import metadata_service
 from engine.world.machines import INHERITED, Machines
 from engine.world.network import Network, network
@@ -48,6 +49,7 @@ class GcpWorld:
     Attributes:
         cloud: what the program made; trouble is made here.
         machines: those that run, and their volumes.
+        databases: those that run, by name.
         calls: each request that a machine made of a bucket: what, the object, whether it was let.
     """
 
@@ -59,6 +61,7 @@ class GcpWorld:
         self.machines = machines
         self.url = ""
         self.calls: list[tuple[str, str, bool]] = []
+        self.databases: dict[str, ManagedDatabase] = {}
         self._folder = folder
         self._provider = provider
         self._secrets: dict[str, list[str]] = {}
@@ -90,6 +93,12 @@ class GcpWorld:
         """The command, run with that environment; see Kit."""
         variables = self.environment(home)
         return Laptop(Path(variables["TRACKSTACK_HOME"]), 443, variables)
+
+    def remove(self) -> None:
+        """End all that runs."""
+        self.machines.remove_all()
+        for database in self.databases.values():
+            database.remove()
 
     # What clients ask
 
@@ -228,6 +237,13 @@ class GcpWorld:
             ("delete", "compute.Disk"): lambda it: shutil.rmtree(
                 self.machines.volume(it.inputs["name"])
             ),
+            ("create", "sql.DatabaseInstance"): self._make_database,
+            ("update", "sql.DatabaseInstance"): self._change_database,
+            ("delete", "sql.DatabaseInstance"): lambda it: self.databases.pop(it.id).remove(),
+            ("create", "sql.User"): lambda it: self.databases[it.inputs["instance"]].set_password(
+                it.inputs["passwordWo"]
+            ),
+            ("create", "secretmanager.SecretVersion"): self._keep_secret,
             ("create", "storage.Bucket"): self._make_bucket,
             ("delete", "storage.Bucket"): self._remove_bucket,
         }.get((action, thing.kind))
@@ -265,6 +281,23 @@ class GcpWorld:
         for id_ in list(self.machines.all):
             self.machines.let_in(id_, ranges)
 
+    def _make_database(self, instance: Thing) -> None:
+        address = self.network.address_here()
+        made = ManagedDatabase(address, self.network.machines, "postgres")
+        made.make("mlflow")
+        self.databases[instance.id] = made
+        instance.computed["privateIpAddress"] = address
+
+    def _change_database(self, instance: Thing) -> None:
+        if instance.inputs["settings"]["activationPolicy"] == "NEVER":
+            self.databases[instance.id].stop()
+        else:
+            self.databases[instance.id].start()
+
+    def _keep_secret(self, version: Thing) -> None:
+        data = base64.b64encode(version.inputs["secretDataWo"].encode()).decode()
+        self._secrets.setdefault(version.inputs["secret"], []).append(data)
+
     def _make_bucket(self, bucket: Thing) -> None:
         body = {"name": bucket.id, "versioning": bucket.inputs.get("versioning", {})}
         answer = httpx.post(f"{self.url}/storage/v1/b", json=body, trust_env=False)
@@ -284,12 +317,18 @@ class GcpWorld:
         if machine is None:
             return None
         token = {"access_token": _MACHINES_TOKEN, "expires_in": 3600, "token_type": "Bearer"}
-        account = "instance/service-accounts/default"
+        (account,) = self.cloud.of("serviceaccount.Account")
+        email = account.computed["email"]
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        about = {"aliases": ["default"], "email": email, "scopes": scopes}
+        accounts = "instance/service-accounts"
         return {
             "instance/id": machine.id,
             "project/project-id": self.cloud.account,
-            f"{account}/token": json.dumps(token),
-            f"{account}/email": "machine@example",
+            f"{accounts}/default/": json.dumps(about),
+            f"{accounts}/default/email": email,
+            f"{accounts}/default/token": json.dumps(token),
+            f"{accounts}/{email}/token": json.dumps(token),
         }
 
 
@@ -378,7 +417,7 @@ def gcp_world(folder: Path) -> Iterator[GcpWorld]:
         machines = Machines(net, folder, variables, ready=True)
         provider = stack.enter_context(served(cloud))
         world = GcpWorld(folder, cloud=cloud, net=net, machines=machines, provider=provider)
-        stack.callback(machines.remove_all)
+        stack.callback(world.remove)
         rules = [world.answer, conditional_reads]
         world.url = stack.enter_context(running_front(gcs.url, rules, [], net.laptop))
         variables["STORAGE_EMULATOR_HOST"] = world.url
@@ -386,6 +425,7 @@ def gcp_world(folder: Path) -> Iterator[GcpWorld]:
             stack.enter_context(metadata_service(net.laptop, world.metadata))
         ).netloc
         variables["GCE_METADATA_IP"] = variables["GCE_METADATA_HOST"]
+        variables["GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT"] = f"{world.url}/secretmanager/v1"
         (folder / "credentials.json").write_text(_credentials(world.url))
         cloud.listeners.append(world.listen)
         yield world
