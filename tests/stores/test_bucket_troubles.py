@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def test_a_value_that_comes_damaged_is_not_taken(in_bucket: Opened) -> None:
 
     with in_bucket.bucket.troubled(damaging):
         said_by(in_bucket)
+
+
+def test_the_age_of_a_value_is_by_the_clouds_clock_alone(in_bucket: Opened) -> None:
+    store, key = in_bucket(), in_bucket.key("a")
+    store.put(key, b"x", expect=None)
+    written, _ = store.modified(key) or (None, None)
+
+    def in_2031(request: Request, pass_on: Next) -> Answer:
+        answer = pass_on(request)
+        kept = {name: value for name, value in answer.headers.items() if name.lower() != "date"}
+        return replace(answer, headers={**kept, "Date": "Sat, 01 Mar 2031 12:00:00 GMT"})
+
+    with in_bucket.bucket.troubled(in_2031):
+        assert store.modified(key) == (written, datetime(2031, 3, 1, 12, tzinfo=UTC))
 
 
 @ONLY_GCS
