@@ -210,8 +210,8 @@ def other_kit(tmp_path: Path) -> Callable[[str], Path]:
         shutil.copytree(bundle.templates(), tmp_path / "templates")
         _edit(package / "__init__.py", trackstack.__version__, version)
         _edit(package / "lock.py", 'DEFAULT_MLFLOW = "', 'DEFAULT_MLFLOW = "9')
-        _edit(package / "spec.py", "8080", "8999")
-        _edit(package / "spec.py", "max(1, min(4,", "max(9, min(9,")
+        _edit(package / "spec" / "local.py", "8080", "8999")
+        _edit(package / "spec" / "deciding.py", "max(1, min(4,", "max(9, min(9,")
         _edit(tmp_path / "templates" / "nginx" / "nginx.conf.j2", "daemon off;", "daemon  off;")
         return package.parent
 

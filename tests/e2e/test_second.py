@@ -159,7 +159,7 @@ def _interrupt(server: Server, command: tuple[str, ...]) -> tuple[int, str]:
         os.kill(pid, signal.SIGSTOP)
     process = _begin(server, command)
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=180)[1]
     return process.returncode, told
 
 

@@ -14,7 +14,17 @@ import pytest
 from pydantic import SecretStr
 
 from engine.cloud import Cloud
-from engine.rooms import a_plan, find_in
+from engine.provider import served
+from engine.rooms import (
+    GCP_DATABASE,
+    PASSWORD,
+    a_gcp_plan,
+    a_plan,
+    a_project,
+    find_in,
+    room,
+    state_of,
+)
 from trackstack.cloud_plan import Aws
 from trackstack.errors import MissingError, TrackstackError
 from trackstack.targets import engine
@@ -146,9 +156,18 @@ def test_a_second_run_at_once_is_told_who_is_at_work(here: Room, cloud: Cloud) -
     assert held.value.since[:4].isdigit()
 
 
-def test_another_key_does_not_open_the_state(here: Room, deployed: Aws) -> None:
-    with pytest.raises(TrackstackError, match="it was made with another one"):
-        engine.preview(here.model_copy(update={"key": SecretStr("another")}), deployed)
+def test_another_key_does_not_open_a_state_with_a_secret_and_none_is_in_clear(
+    tmp_path: Path,
+) -> None:
+    plan = a_gcp_plan(database=GCP_DATABASE)
+    with served(a_project()) as port:
+        here = room(tmp_path, port, package="gcp")
+        engine.up(here, plan, secrets={"database_password": SecretStr(PASSWORD)})
+        kept = state_of(here)
+        assert "first-user" in kept, "the state was not looked into"
+        assert PASSWORD not in kept
+        with pytest.raises(TrackstackError, match="it was made with another one"):
+            engine.preview(here.model_copy(update={"key": SecretStr("another")}), plan)
 
 
 def test_credentials_of_another_account_change_nothing(here: Room, cloud: Cloud) -> None:

@@ -88,7 +88,7 @@ def load(path: Path, target: str = "local") -> Asked:
             "examples/local.yaml shows every key.",
         )
     said = content.get("target", target)
-    target = said if said in _MODELS else "local"
+    target = said if isinstance(said, str) and said in _MODELS else "local"
     filler = merged(defaults(target, target, "ada", "3.0.0"), cloud.EXAMPLES.get(target, {}))
     validate(merged(filler, content), f"The spec {path}")
     return content
