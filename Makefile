@@ -17,7 +17,7 @@ up: setup ## start a tracking server on this computer and say how to connect (AR
 test: setup-test lint ## install what the tests need and run them all (ARGS="tests/unit -k names" for some)
 	@sh make/test.sh $(ARGS)
 
-soak: setup-test ## kill parts of a real server at random while it is written to (ARGS="--minutes 30 --seed 1")
+soak: setup-test ## stop deploys, kill parts of a server that is written to (ARGS="--minutes 30 --seed 1")
 	@PYTHONPATH=tests .venv/bin/python -m soak $(ARGS)
 
 lint: setup-test ## check that the lock files fit, style, types and the floors of the house

@@ -1,11 +1,15 @@
 """What every layer of the tests shares."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from kits import Kit, running_kit
+
+NOT_INSTALLABLE = "Debian has no package of it"
+"""What the reason of a test says that may be skipped anywhere."""
 
 
 @pytest.fixture
@@ -13,3 +17,15 @@ def kit(tmp_path: Path) -> Iterator[Kit]:
     """A kit of this test's own; whatever it started is gone afterwards."""
     with running_kit(tmp_path / "home") as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing may be missing that can be installed: there a skipped test has failed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if NOT_INSTALLABLE not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{report.nodeid} was skipped, which CI does not allow: {reason}"
+    return report

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from trackstack import lock
 from trackstack.cloud_plan import Aws, Cloud, Database, Gcp, GcpDatabase, bucket_name
 from trackstack.desired import Part
+from trackstack.errors import UsageError
 from trackstack.outputs import Outputs
 from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, GcpSpec, LocalSpec, Server, Spec
 
@@ -112,6 +115,9 @@ def make_plan(
         secrets: how often credentials of outer stores were given.
         user_data: what a cloud's machine is started with.
         also_allowed: networks that may connect for now, beside the spec's.
+
+    Raises:
+        UsageError: each value is one that can be, and together they cannot.
     """
     if not isinstance(spec, LocalSpec):
         return _cloud_plan(spec, packages, user_data, also_allowed)
@@ -150,9 +156,17 @@ def _cloud_plan(
     spec: AwsSpec | GcpSpec, packages: str, user_data: str, also_allowed: Sequence[str]
 ) -> Plan:
     allow = tuple(dict.fromkeys((*spec.allow, *also_allowed)))
-    cloud = (
-        _gcp(spec, user_data, allow) if isinstance(spec, GcpSpec) else _aws(spec, user_data, allow)
-    )
+    try:
+        cloud = (
+            _gcp(spec, user_data, allow)
+            if isinstance(spec, GcpSpec)
+            else _aws(spec, user_data, allow)
+        )
+    except ValidationError as error:
+        raise UsageError(
+            f"Environment {spec.environment!r} cannot be made so: {_first_of(error)}.",
+            "Change it in the spec, or by its flag.",
+        ) from error
     # The machine's own role of the database, with a password that only the machine knows.
     database = f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?sslmode=require"
     return Plan(
@@ -177,6 +191,14 @@ def _cloud_plan(
         packages=packages,
         cloud=cloud,
     )
+
+
+def _first_of(error: ValidationError) -> str:
+    """The first thing that is wrong: where, unless it is about several values, and why."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    why = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {why}" if where else why
 
 
 def _aws(spec: AwsSpec, user_data: str, allow: tuple[str, ...]) -> Aws:

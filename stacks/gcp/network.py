@@ -17,11 +17,13 @@ class Network:
 
     Attributes:
         peering: what has to be there before a database can be.
+        project: the network's, in which its firewall rules are.
     """
 
     network: pulumi.Input[str]
     subnet: pulumi.Input[str]
     peering: list[pulumi.Resource]
+    project: str
 
 
 def declare(place: Place) -> Network:
@@ -29,7 +31,7 @@ def declare(place: Place) -> Network:
     plan = place.plan
     given = plan.given.network
     if given:
-        return Network(given.network, given.subnet, [])
+        return Network(given.network, given.subnet, [], given.project)
     # A kept database keeps the network that its address is in.
     options = place.kept if plan.database else place.options
     network = compute.Network(
@@ -50,7 +52,8 @@ def declare(place: Place) -> Network:
         private_ip_google_access=True,
         opts=place.options(),
     )
-    return Network(network.id, subnet.id, _peering(place, network) if plan.database else [])
+    peering = _peering(place, network) if plan.database else []
+    return Network(network.id, subnet.id, peering, plan.project)
 
 
 def _peering(place: Place, network: compute.Network) -> list[pulumi.Resource]:
@@ -90,6 +93,7 @@ def let_in(place: Place, network: Network, machine: Machine) -> list[pulumi.Reso
                 compute.Firewall(
                     name,
                     name=plan.name(name),
+                    project=network.project,
                     description="HTTPS from the allowed networks",
                     network=network.network,
                     direction="INGRESS",

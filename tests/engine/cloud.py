@@ -108,6 +108,11 @@ class Cloud:
     def trouble(self, action: Action, kind: str, **how: Any) -> None:
         self._troubles.append(Trouble(action, kind, **how))
 
+    def calm(self) -> None:
+        """Let nothing go wrong any more."""
+        with self.lock:
+            self._troubles.clear()
+
     def refuse(self, action: Action, kind: str, sentence: str, times: int = 1) -> None:
         """Let the cloud say no."""
 

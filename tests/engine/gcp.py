@@ -95,7 +95,9 @@ def _schedule(inputs: Inputs) -> Iterator[Problem]:
 
 
 def _bucket(inputs: Inputs) -> Iterator[Problem]:
-    yield from matches(inputs, "name", r"(?!goog)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+    yield from matches(
+        inputs, "name", r"(?!goog)(?!.*g[o0][o0]g[l1]e)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
+    )
     yield from one_of(inputs, "publicAccessPrevention", ["enforced", "inherited"])
     for rule in inputs.get("lifecycleRules", []):
         yield from one_of(
@@ -160,6 +162,17 @@ def _interface_is_on(service: str) -> Callable[[Cloud, Inputs], None]:
             )
 
     return must_be_on
+
+
+def _network_is_of_the_project(cloud: Cloud, inputs: Inputs) -> None:
+    """https://cloud.google.com/vpc/docs/shared-vpc: its rules are the host project's."""
+    _interface_is_on("compute")(cloud, inputs)
+    project = inputs.get("project", cloud.account)
+    if not inputs["network"].startswith(f"projects/{project}/"):
+        raise Refused(
+            f"Error 400: Invalid value for field 'resource.network': '{inputs['network']}'. "
+            f"The network is not of project {project}, invalid"
+        )
 
 
 def _instance_starts(cloud: Cloud, inputs: Inputs) -> None:
@@ -250,7 +263,8 @@ def _placed(kind: str, where: str) -> Callable[[Cloud, Inputs], str]:
             "region": f"regions/{inputs.get('region', cloud.region)}",
             "zone": f"zones/{inputs.get('zone', f'{cloud.region}-a')}",
         }[where]
-        return f"projects/{cloud.account}/{place}/{kind}/{inputs['name']}"
+        project = inputs.get("project", cloud.account)
+        return f"projects/{project}/{place}/{kind}/{inputs['name']}"
 
     return make
 
@@ -317,6 +331,7 @@ KINDS: dict[str, Kind] = {
         unique="name",
         check=_firewall,
         computed=_link,
+        refuse_create=_network_is_of_the_project,
     ),
     "compute.Address": Kind(
         _placed("addresses", "region"),

@@ -21,6 +21,10 @@ VERSION = "99.0.0"
 """Newer than any SDK's: an older provider than the SDK makes the engine warn."""
 
 
+RULES = {"aws": aws, "gcp": gcp}
+"""What each cloud knows and refuses, by the name of the provider."""
+
+
 def kind_of(token: str) -> str:
     """'ec2.Vpc' of 'aws:ec2/vpc:Vpc'."""
     _, module, name = token.split(":")
@@ -36,7 +40,7 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
-        self.rules = {"aws": aws, "gcp": gcp}[cloud.package]
+        self.rules = RULES[cloud.package]
 
     def Handshake(self, request: Any, _: Any) -> Any:
         return proto.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)

@@ -1,19 +1,15 @@
 """What goes wrong in the cloud and on this computer, told in a sentence, and run again."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from engine.cloud import Cloud
+from engine.driver import Driver, driver
 from engine.provider import served
 from engine.rooms import (
     GCP_DATABASE,
@@ -21,11 +17,9 @@ from engine.rooms import (
     a_gcp_plan,
     a_plan,
     a_project,
-    find_in,
     room,
     state_of,
 )
-from trackstack.cloud_plan import Aws
 from trackstack.errors import MissingError, TrackstackError
 from trackstack.targets import engine
 from trackstack.targets.engine import Room
@@ -34,31 +28,11 @@ from trackstack.targets.engine_failures import HeldError, ResourceError
 NO_ROOM = "InsufficientInstanceCapacity: We currently do not have sufficient t3.small capacity"
 
 
-@contextmanager
-def a_deploy(here: Room, plan: Aws) -> Iterator["subprocess.Popen[str]"]:
-    """A deploy in a process group of its own."""
-    told = {
-        "room": {**here.model_dump(mode="json"), "key": here.key.get_secret_value()},
-        "plan": plan.model_dump(mode="json"),
-    }
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("driver.py")],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin
-    json.dump(told, process.stdin)
-    process.stdin.close()
-    process.stdin = None
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Driver]:
+    """Deploys in processes of their own."""
+    with driver() as made:
+        yield made
 
 
 def test_what_failed_is_told_and_the_next_run_makes_only_what_is_missing(
@@ -74,35 +48,23 @@ def test_what_failed_is_told_and_the_next_run_makes_only_what_is_missing(
     assert cloud.calls == [("create", "ec2.Instance"), ("create", "ec2.VolumeAttachment")]
 
 
-@pytest.mark.parametrize(
-    ("when", "kind"),
-    [("before", "ec2.Subnet"), ("after", "ec2.Instance")],
-)
-def test_a_killed_deploy_is_told_and_run_again_makes_nothing_twice(
-    here: Room, cloud: Cloud, when: str, kind: str
-) -> None:
+def test_who_was_killed_is_told_to_the_next(here: Room, cloud: Cloud, runs: Driver) -> None:
     reached, gone = threading.Event(), threading.Event()
 
-    def kill() -> None:
+    def wait() -> None:
         reached.set()
-        assert gone.wait(30)
+        assert gone.wait(60)
 
-    cloud.trouble("create", kind, **{when: kill})
-    with a_deploy(here, a_plan()) as process:
-        assert reached.wait(60), "the deploy never came so far"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-        gone.set()
+    cloud.trouble("create", "ec2.Subnet", before=wait)
+    run = runs.begin("up", here, a_plan())
+    assert reached.wait(60), "the deploy never came so far"
+    run.kill()
+    run.ended()
+    gone.set()
     with pytest.raises(HeldError) as held:
         engine.up(here, a_plan())
     assert held.value.pid not in (0, os.getpid())
     assert held.value.host == os.uname().nodename
-    engine.unlock(here)
-    assert kind.split(".")[1] in {left.type.split(":")[-1] for left in engine.unfinished(here)}
-    engine.mend(here, find_in(cloud))
-    engine.up(here, a_plan())
-    assert engine.unfinished(here) == []
-    assert cloud.kinds() == ALL_KINDS, "something is missing, or there twice"
 
 
 def test_a_bucket_whose_making_was_never_answered_is_not_made_twice(
@@ -116,28 +78,9 @@ def test_a_bucket_whose_making_was_never_answered_is_not_made_twice(
     assert len(cloud.of("s3.Bucket")) == 2, "one of each name"
 
 
-def test_ctrl_c_lets_what_was_begun_be_finished_and_recorded(here: Room, cloud: Cloud) -> None:
-    reached, stopped = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        reached.set()
-        assert stopped.wait(60)
-
-    cloud.trouble("create", "ec2.Instance", before=wait)
-    with a_deploy(here, a_plan()) as process:
-        assert reached.wait(60), "the deploy never came so far"
-        os.killpg(process.pid, signal.SIGINT)
-        stopped.set()
-        _, told = process.communicate(timeout=60)
-    assert told.strip().endswith("CancelledError: Stopped before the end.")
-    assert process.returncode == 130
-    cloud.calls.clear()
-    engine.up(here, a_plan())
-    assert ("create", "ec2.Instance") not in cloud.calls
-    assert cloud.kinds() == ALL_KINDS
-
-
-def test_a_second_run_at_once_is_told_who_is_at_work(here: Room, cloud: Cloud) -> None:
+def test_a_second_run_at_once_is_told_who_is_at_work(
+    here: Room, cloud: Cloud, runs: Driver
+) -> None:
     reached, told = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -145,12 +88,12 @@ def test_a_second_run_at_once_is_told_who_is_at_work(here: Room, cloud: Cloud) -
         assert told.wait(60)
 
     cloud.trouble("create", "ec2.Vpc", before=wait)
-    with a_deploy(here, a_plan()) as process:
-        assert reached.wait(60), "the first one never came so far"
-        with pytest.raises(HeldError) as held:
-            engine.up(here, a_plan())
-        told.set()
-        assert process.wait(60) == 0
+    run = runs.begin("up", here, a_plan())
+    assert reached.wait(60), "the first one never came so far"
+    with pytest.raises(HeldError) as held:
+        engine.up(here, a_plan())
+    told.set()
+    assert run.ended() == (0, "")
     assert held.value.exit_code == 5
     assert held.value.who in held.value.sentence
     assert held.value.since[:4].isdigit()
@@ -187,34 +130,3 @@ def test_an_engine_that_is_too_old_is_told(here: Room, tmp_path: Path) -> None:
     old.chmod(0o755)
     with pytest.raises(MissingError, match=r"is version 3\.100\.0; 3\.250\.0 or newer"):
         engine.outputs(here.model_copy(update={"program": old}))
-
-
-ALL_KINDS = sorted(
-    [
-        "dlm.LifecyclePolicy",
-        "ebs.Volume",
-        "ec2.Eip",
-        "ec2.Instance",
-        "ec2.InternetGateway",
-        "ec2.NetworkInterface",
-        "ec2.Route",
-        "ec2.RouteTable",
-        "ec2.RouteTableAssociation",
-        "ec2.SecurityGroup",
-        "ec2.Subnet",
-        "ec2.VolumeAttachment",
-        "ec2.Vpc",
-        "ec2.VpcEndpoint",
-        "iam.InstanceProfile",
-        *2 * ["iam.Role"],
-        "iam.RolePolicy",
-        "iam.RolePolicyAttachment",
-        *2 * ["s3.Bucket"],
-        *2 * ["s3.BucketLifecycleConfiguration"],
-        *2 * ["s3.BucketPolicy"],
-        *2 * ["s3.BucketPublicAccessBlock"],
-        *2 * ["s3.BucketServerSideEncryptionConfiguration"],
-        *2 * ["s3.BucketVersioning"],
-    ]
-)
-"""One environment without a database."""

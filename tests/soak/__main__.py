@@ -1,8 +1,10 @@
 """`make soak`: parts of a real server are killed at random while people write to it.
 
-Prints its seed first, so that a run can be repeated, and at the end what happened. Ends with 1,
-saying what, when an acknowledged write is lost, something does not come back within two minutes,
-or a process is left over.
+Before that, deploys to each cloud's double and removals are stopped in every way at every kind of
+resource, which takes some twenty minutes. Prints its seed first, so that a run can be repeated, and
+at the end what happened. Ends with 1, saying what, when an acknowledged write is lost, something
+does not come back within two minutes, a process is left over, or a stopped deploy or removal does
+not end right.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from kits import running_kit, seed_packages
-from soak import victims
+from soak import clouds, victims
 from soak.load import Writer, load, wait_until_all_write
 from soak.victims import Server, kill
 
@@ -65,9 +67,18 @@ def main() -> int:
     """Run for as long as asked; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--only", choices=["clouds", "server"], help="leave out the other")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     asked = parser.parse_args()
     print(f"seed {asked.seed}, {asked.minutes:g} minutes", flush=True)
+    chance = random.Random(asked.seed)  # noqa: S311  nothing secret comes of it
+    if asked.only != "server":
+        with tempfile.TemporaryDirectory(prefix="soak-") as base:
+            wrong = clouds.soak(Path(base), chance)
+        for each in wrong:
+            print(f"WRONG: {each}")
+        if wrong or asked.only == "clouds":
+            return 1 if wrong else 0
     with tempfile.TemporaryDirectory(prefix="soak-") as base:
         home = Path(base) / "home"
         with running_kit(home) as kit:
@@ -76,7 +87,6 @@ def main() -> int:
             passwords = Path(base) / "passwords"
             kit.deploy("--workers", "2", *flags, "--password-file", passwords)
             logins = dict(line.split(":") for line in passwords.read_text().split())
-            chance = random.Random(asked.seed)  # noqa: S311  nothing secret comes of it
             return _soak(Server(kit, logins), asked.minutes * 60, chance)
 
 

@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engine.rooms import DATABASE, a_plan
-from trackstack import names
+from engine.rooms import DATABASE, GCP_DATABASE, a_gcp_plan, a_plan
+from trackstack import names, spec
 from trackstack.cloud_plan import Aws, bucket_name
+from trackstack.errors import UsageError
+from trackstack.plan import make_plan
+from trackstack.spec.cloud import EXAMPLES
 
 ENVIRONMENTS = st.from_regex(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?", fullmatch=True)
+GCP_NETWORK = {
+    "network": "projects/shared/global/networks/given",
+    "subnet": "projects/shared/regions/us-central1/subnetworks/given",
+}
 NETWORK = {"vpc": "vpc-0", "subnet": "subnet-0", "cidr": "10.0.0.0/16"}
 
 
@@ -56,6 +63,36 @@ def test_a_name_is_changed_only_when_it_does_not_fit(name: str, longest: int, fi
 def test_a_plan_that_cannot_be_made_true_is_refused(changes: dict[str, Any], because: str) -> None:
     with pytest.raises(ValidationError, match=because):
         a_plan(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"zone": "europe-west1-b"}, "is not in region"),
+        ({"snapshot_time": "03:30"}, "on the hour, not at 03:30"),
+        ({"control_bucket": "trackstack-g00gle-control"}, "have 'google' in it"),
+        ({"tags": {"Team": "vision"}}, "Team=vision is no label"),
+        ({"tags": {"managed-by": "me"}}, "is the kit's own"),
+        ({"given": {"artifact_bucket": "another"}}, "another than the given one"),
+        ({"given": {"network": GCP_NETWORK}, "database": GCP_DATABASE}, "peered with it"),
+    ],
+)
+def test_a_plan_that_google_could_not_make_true_is_refused(
+    changes: dict[str, Any], because: str
+) -> None:
+    with pytest.raises(ValidationError, match=because):
+        a_gcp_plan(**changes)
+
+
+def test_what_cannot_be_together_is_told_in_a_sentence() -> None:
+    content = spec.defaults("gcp", "google-team", "ada", "3.0.0")
+    asked = spec.merged(content, EXAMPLES["gcp"])
+    with pytest.raises(UsageError) as told:
+        make_plan(spec.validate(asked, "The spec"), "lock")
+    assert told.value.sentence == (
+        "Environment 'google-team' cannot be made so: Google Cloud lets no bucket's name have "
+        "'google' in it."
+    )
 
 
 def test_a_plan_comes_back_from_the_stacks_configuration_as_it_was() -> None:

@@ -36,6 +36,11 @@ class GcpNetwork(Part):
     ]
     peered: bool = False
 
+    @property
+    def project(self) -> str:
+        """Whose it is: with a shared VPC that of its host, where its firewall rules are too."""
+        return self.network.split("/")[1]
+
 
 class GcpGiven(Part):
     """What the kit takes in place of making it; it never changes or removes any of it.
@@ -121,6 +126,12 @@ class Gcp(Part):
             raise ValueError(f"zone {self.zone} is not in region {self.region}")
         for addresses in (*self.allow, self.cidr):
             ipaddress.ip_network(addresses)
+        if not self.snapshot_time.endswith(":00"):
+            raise ValueError(
+                f"Google Cloud makes snapshots on the hour, not at {self.snapshot_time}"
+            )
+        if re.search("g[o0][o0]g[l1]e", self.control_bucket):
+            raise ValueError("Google Cloud lets no bucket's name have 'google' in it")
         given = self.given.artifact_bucket
         if given is not None and given != self.artifact_bucket:
             raise ValueError("artifact_bucket is another than the given one")

@@ -34,8 +34,8 @@ def find(api: Api, place: Place, left: Unfinished) -> str | None:
     """
     given: Mapping[str, Any] = {
         "region": place.region,
-        **{key: value for key, value in left.inputs.items() if isinstance(value, str)},
         "project": place.account,
+        **{key: value for key, value in left.inputs.items() if isinstance(value, str)},
     }
     if left.type in _COMPUTE:
         id_ = _COMPUTE[left.type].format_map(given)

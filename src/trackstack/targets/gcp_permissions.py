@@ -1,6 +1,6 @@
 """What the person must be permitted to do in a Google Cloud project, held against its own word."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import yaml
 
@@ -11,6 +11,18 @@ from trackstack.templating import render
 _AT_ONCE = 100
 """https://cloud.google.com/resource-manager/reference/rest/v1/projects/testIamPermissions"""
 
+
+_IN_A_HOST_PROJECT = (
+    "compute.firewalls.create",
+    "compute.firewalls.delete",
+    "compute.firewalls.get",
+    "compute.firewalls.update",
+    "compute.networks.updatePolicy",
+)
+"""For the rules of a shared network; its subnet is used by a role on the subnet alone.
+
+https://cloud.google.com/vpc/docs/provisioning-shared-vpc
+"""
 
 _POLICIES = {
     "deployer": "policies/gcp-deployer.yaml.j2",
@@ -32,13 +44,21 @@ def policy(whose: str, plan: Gcp) -> str:
 
 
 def denied(api: Api, plan: Gcp) -> list[str]:
-    """The permissions of the deployer's role that these credentials lack in the project."""
-    wanted = list(_permissions(plan))
+    """What these credentials lack: of the deployer's role, and in a shared network's project."""
+    lacking = _lacking(api, plan.project, list(_permissions(plan)))
+    network = plan.given.network
+    if network and network.project != plan.project:
+        there = _lacking(api, network.project, _IN_A_HOST_PROJECT)
+        lacking += [f"{each} in {network.project}" for each in there]
+    return lacking
+
+
+def _lacking(api: Api, project: str, wanted: Sequence[str]) -> list[str]:
     held: set[str] = set()
     for start in range(0, len(wanted), _AT_ONCE):
         answer = api.post(
             "resource_manager",
-            f"projects/{plan.project}:testIamPermissions",
+            f"projects/{project}:testIamPermissions",
             {"permissions": wanted[start : start + _AT_ONCE]},
         )
         held |= set(answer.get("permissions", []))
@@ -52,6 +72,8 @@ def request(who: str, plan: Gcp) -> str:
         "environment": plan.environment,
         "project": plan.project,
         "region": plan.region,
+        "host": plan.given.network.project if plan.given.network else plan.project,
+        "host_permissions": _IN_A_HOST_PROJECT,
         "role": policy("deployer", plan),
     }
     return render("policies/gcp-request.md.j2", values)
