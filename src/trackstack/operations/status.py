@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from trackstack import environment as environments
-from trackstack.desired import Part, StepReport
-from trackstack.environment import Environment
+from trackstack.desired import Observed, Part, StepReport
+from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
 from trackstack.operations.waiting import observed, report_age
@@ -62,7 +62,7 @@ def status(environment: Environment) -> Status:
         environment=environment.name,
         target=record.plan.target,
         url=environment.url,
-        state=_state(environment),
+        state=_state(environment, report) if running else _absent(record),
         answers=_answers(environment) if running else None,
         failed=report.failed_step() if report else None,
         room=full.sentence if full else None,
@@ -85,11 +85,12 @@ def summaries() -> list[Summary]:
 def _summary(environment: Environment) -> Summary:
     try:
         record = environment.existing_record()
+        running = environment.target.running()
         return Summary(
             environment=environment.name,
             target=record.plan.target,
             url=environment.url,
-            state=_state(environment),
+            state=_state(environment, observed(environment)) if running else _absent(record),
         )
     except TrackstackError as error:
         return Summary(
@@ -101,15 +102,17 @@ def _summary(environment: Environment) -> Summary:
         )
 
 
-def _state(environment: Environment) -> str:
-    if environment.target.running():
-        report = observed(environment)
-        if environment.place is not None:
-            age = report_age(environment)
-            if age is None or age > _SILENT:
-                return "silent"
-        return "failing" if report is not None and report.failed_step() else "running"
-    return "removed" if environment.existing_record().removed else "stopped"
+def _state(environment: Environment, report: Observed | None) -> str:
+    """How a machine is that runs."""
+    if environment.place is not None:
+        age = report_age(environment)
+        if age is None or age > _SILENT:
+            return "silent"
+    return "failing" if report is not None and report.failed_step() else "running"
+
+
+def _absent(record: Record) -> str:
+    return "removed" if record.removed else "stopped"
 
 
 def _answers(environment: Environment) -> bool | None:

@@ -120,7 +120,7 @@ class Cloud:
         self.account.ensure_state()
         self.account.key(self._name, make=True)
         room, cloud = self._room(), _cloud(plan)
-        if engine.unfinished(room):
+        if engine.unfinished(room, cloud):
             engine.mend(room, self.account.find)
         done = engine.up(
             room, cloud, tell, refresh=refresh, secrets=self.account.program_secrets(cloud)

@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from pulumi import automation as auto
-from pulumi.automation.errors import CommandError
+from pulumi.automation.errors import CommandError, StackNotFoundError
 from pydantic import SecretStr
 from semver import VersionInfo
 
@@ -201,9 +201,26 @@ def unlock(room: Room) -> None:
     _told(lambda: open_stack(room).cancel())
 
 
-def unfinished(room: Room) -> list[Unfinished]:
-    """What a killed run left in the middle."""
-    return _unfinished(_told(lambda: open_stack(room).export_stack()).deployment or {})
+def unfinished(room: Room, plan: Cloud | None = None) -> list[Unfinished]:
+    """What a killed run left in the middle.
+
+    Args:
+        room: whose state.
+        plan: what is to be made next: its program's imports take as long as this look at the
+            state does, and are done beside it.
+    """
+
+    def state() -> Mapping[str, Any]:
+        try:
+            return _workspace(room).export_stack(room.stack).deployment or {}
+        except StackNotFoundError:
+            return {}
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(program_of, plan)
+        found = _unfinished(_told(state))
+        loading.result()
+    return found
 
 
 def _unfinished(state: Mapping[str, Any]) -> list[Unfinished]:
@@ -248,9 +265,15 @@ def open_stack(
     room: Room, plan: Cloud | None = None, secrets: Mapping[str, SecretStr] | None = None
 ) -> auto.Stack:
     """The environment's stack; made when there is none."""
+    return auto.Stack.create_or_select(room.stack, _workspace(room, plan, secrets))
+
+
+def _workspace(
+    room: Room, plan: Cloud | None = None, secrets: Mapping[str, SecretStr] | None = None
+) -> auto.LocalWorkspace:
     work = room.home / "work" / room.stack
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
-    workspace = auto.LocalWorkspace(
+    return auto.LocalWorkspace(
         work_dir=str(work),
         pulumi_home=str(room.home / "engine"),
         program=program_of(plan, secrets),
@@ -264,7 +287,6 @@ def open_stack(
             name=KIT, runtime="python", backend=auto.ProjectBackend(_backend(room.state))
         ),
     )
-    return auto.Stack.create_or_select(room.stack, workspace)
 
 
 def _backend(state: str) -> str:
