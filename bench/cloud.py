@@ -1,10 +1,13 @@
 """What the kit adds to a cloud's own tools, on the doubles of an AWS account."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Sample
@@ -33,12 +36,13 @@ def rounds_in_a_cloud(folder: Path, rounds: int) -> Iterator[Sample]:
             sys.exit("the record is of no cloud")
         yield Sample("user-data", len(record.plan.cloud.user_data.encode()), float(MOST_USER_DATA))
         for _ in range(rounds):
-            ours = _seconds([*laptop.command, "deploy", "aws", "-e", "team", "--yes"], laptop)
-            theirs = _seconds([sys.executable, "-m", "bench.bare"], laptop, bare)
-            yield Sample("no-op", ours, theirs)
-            help_ = _seconds([*laptop.command, "--help"], laptop)
-            request = _seconds([sys.executable, "-c", _REQUEST, bucket], laptop)
-            status = _seconds([*laptop.command, "status", "-e", "team"], laptop)
+            ours = _run([*laptop.command, "deploy", "aws", "-e", "team", "--yes"], laptop)
+            theirs = _run([sys.executable, "-m", "bench.bare"], laptop, bare)
+            yield Sample("no-op", ours.seconds, theirs.seconds)
+            yield Sample("peak", ours.megabytes, theirs.megabytes)
+            help_ = _run([*laptop.command, "--help"], laptop).seconds
+            request = _run([sys.executable, "-c", _REQUEST, bucket], laptop).seconds
+            status = _run([*laptop.command, "status", "-e", "team"], laptop).seconds
             yield Sample("status", status * 1000, (2 * help_ + request) * 1000)
 
 
@@ -57,13 +61,27 @@ def _bare_told(world: AwsWorld, folder: Path, bucket: str, record: Record) -> st
     )
 
 
-def _seconds(command: list[str], laptop: Laptop, said: str = "") -> float:
+@dataclass(frozen=True)
+class _Cost:
+    """What a command took: of memory, its largest process, most often itself or the engine."""
+
+    seconds: float
+    megabytes: float
+
+
+def _run(command: list[str], laptop: Laptop, said: str = "") -> _Cost:
     variables = {**laptop.environment, "PYTHONPATH": ".", "AWS_DEFAULT_REGION": "eu-central-1"}
-    started = time.monotonic()
-    done = subprocess.run(
-        command, input=said, text=True, capture_output=True, env=variables, check=False
-    )
-    took = time.monotonic() - started
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return took
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as asked:
+        asked.write(said)
+        asked.seek(0)
+        started = time.monotonic()
+        with subprocess.Popen(
+            command, stdin=asked, stdout=told, stderr=told, env=variables
+        ) as process:
+            _, status, used = os.wait4(process.pid, 0)
+            took = time.monotonic() - started
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            told.seek(0)
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{told.read()}")
+    return _Cost(took, used.ru_maxrss / 1024)

@@ -68,6 +68,7 @@ GOALS = {
         "s",
         most=1.25,
     ),
+    "peak": Goal("peak memory of that deploy's largest process, against the same", "MB", most=1.25),
     "status": Goal(
         "`trackstack status` of a cloud, against twice `--help` and the SDK with one request",
         "ms",

@@ -46,7 +46,7 @@ class Record(Part):
         let_in: users whom deploys let in; one of them removed since then stays out.
         settled: whether all of it was made true and verified; False while a deploy is under
             way, and after one that was killed or failed.
-        removed: when it was destroyed with its data kept; None while it is meant to run.
+        removed: when its removal began; None while it is meant to run.
     """
 
     format: int = FORMAT

@@ -18,6 +18,7 @@ from trackstack.targets.engine import Room
 
 How = Literal["unheard", "unanswered", "ctrl-c"]
 """Killed before the cloud heard of it; killed when it was done, before the answer; Ctrl-C."""
+HOWS: tuple[How, ...] = ("unheard", "unanswered", "ctrl-c")
 
 _SECONDS = 120.0
 _ENDS: dict[How, int] = {"unheard": -9, "unanswered": -9, "ctrl-c": 130}

@@ -305,3 +305,68 @@ def test_the_plan_says_what_would_be_made_and_a_request_what_must_be_permitted(
     assert "ec2:RunInstances" in asked.read_text()
     assert "given.permissions_boundary" in asked.read_text()
     assert aws.cloud.calls == []
+
+
+def test_a_state_that_is_another_s_or_emptied_stops_every_command_that_would_act_on_it(
+    aws: AwsWorld, tmp_path: Path
+) -> None:
+    laptop = aws.laptop(tmp_path / "home")
+    deploy(aws, laptop)
+    s3, key = aws.client("s3"), ".pulumi/stacks/trackstack/team.json"
+    place = {"Bucket": f"trackstack-state-{aws.cloud.account}-{aws.cloud.region}", "Key": key}
+    whole = s3.get_object(**place)["Body"].read()
+    aws.cloud.calls.clear()
+    for kept, told in (
+        (whole.replace(b"urn:pulumi:team::", b"urn:pulumi:other::"), "of environment 'other'"),
+        (b"{}", "is empty, although it was made"),
+        (whole[:1000], "is damaged"),
+    ):
+        s3.put_object(**place, Body=kept)
+        for words in (
+            ("deploy", "aws", "--yes"),
+            ("plan", "aws", "--refresh"),
+            ("allow", "add", "10.9.0.0/24", "--yes"),
+        ):
+            done = laptop.run(*words, ok=False)
+            assert done.returncode == 1, f"{words}: {done.stdout}{done.stderr}"
+            assert told in done.stderr, f"{words}: {done.stderr}"
+            assert "Put back an earlier version" in done.stderr, f"{words}: {done.stderr}"
+    s3.put_object(**place, Body=whole)
+    assert aws.cloud.calls == []
+    laptop.run("deploy", "aws", "--yes", "--allow", f"{aws.network.laptop}/32")
+    assert "Nothing would change" in laptop.run("plan", "aws", "--refresh").stdout
+
+    # What somebody removed by hand is shown, and made again.
+    gone = aws.cloud.one("ec2.VpcEndpoint")
+    del aws.cloud.things[gone.kind, gone.id]
+    assert "Nothing would change" in laptop.run("plan", "aws").stdout
+    assert "make     1 resource: s3" in laptop.run("plan", "aws", "--refresh").stdout
+    laptop.run("deploy", "aws", "--yes", "--refresh")
+    assert len(aws.cloud.of("ec2.VpcEndpoint")) == 1
+
+    # Ctrl-C in a removal: what was begun is finished, and the next one goes on.
+    reached, stopped = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        assert stopped.wait(60)
+
+    aws.cloud.trouble("delete", "ec2.Instance", before=wait)
+    with subprocess.Popen(
+        [*laptop.command, "destroy", "--purge", "--confirm", "team"],
+        env=laptop.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert reached.wait(60), "the removal never came so far"
+        os.killpg(process.pid, signal.SIGINT)
+        stopped.set()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "goes on from there" in said
+    assert "Traceback" not in said
+    laptop.run("destroy", "--purge", "--confirm", "team")
+    assert aws.cloud.kinds() == []

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from engine.rooms import (
     room,
     state_of,
 )
+from trackstack.cloud_plan import Aws
 from trackstack.errors import MissingError, TrackstackError
 from trackstack.targets import engine
 from trackstack.targets.engine import Room
@@ -46,6 +48,51 @@ def test_what_failed_is_told_and_the_next_run_makes_only_what_is_missing(
     cloud.calls.clear()
     assert engine.up(here, a_plan()).changes == {"make": ["data-attachment", "machine"]}
     assert cloud.calls == [("create", "ec2.Instance"), ("create", "ec2.VolumeAttachment")]
+
+
+def test_each_trouble_of_a_deploy_is_told_with_its_way_out_and_the_next_run_goes_on(
+    here: Room, cloud: Cloud
+) -> None:
+    troubles = [
+        ("s3.Bucket", "RequestLimitExceeded: Request limit exceeded", "in a minute"),
+        ("ec2.Eip", "AddressLimitExceeded: The maximum number of addresses", "page of quotas"),
+        ("ec2.Instance", "ExpiredToken: The provided token has expired", "Sign in again"),
+    ]
+    for kind, reason, way in troubles:
+        cloud.refuse("create", kind, reason)
+        with pytest.raises(ResourceError, match=reason) as told:
+            engine.up(here, a_plan())
+        assert way in str(told.value.hint)
+    engine.up(here, a_plan())
+    asked = Counter(cloud.calls)
+    refused = Counter(("create", kind) for kind, _, _ in troubles)
+    assert asked - refused == Counter(("create", kind) for kind in cloud.kinds())
+
+
+@pytest.mark.parametrize(
+    ("whose", "told"),
+    [
+        ("half", "record of this environment is damaged"),
+        ("nobody's", "of environment 'team' is empty, although it was made"),
+        ("another's", "in the place of environment 'team' is of environment 'other'"),
+    ],
+)
+def test_a_damaged_or_foreign_state_is_told_and_nothing_is_touched(
+    here: Room, cloud: Cloud, deployed: Aws, whose: str, told: str
+) -> None:
+    (kept,) = (here.home.parent / "state").rglob("stacks/**/team.json")
+    whole = kept.read_text()
+    changed = {
+        "half": whole[: len(whole) // 2],
+        "nobody's": "{}",
+        "another's": whole.replace("urn:pulumi:team::", "urn:pulumi:other::"),
+    }[whose]
+    kept.write_text(changed)
+    with pytest.raises(TrackstackError, match=told) as raised:
+        engine.unfinished(here, deployed, made=True)
+    assert "earlier version" in str(raised.value.hint)
+    assert cloud.calls == []
+    assert kept.read_text() == changed
 
 
 def test_who_was_killed_is_told_to_the_next(here: Room, cloud: Cloud, runs: Driver) -> None:

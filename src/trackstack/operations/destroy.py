@@ -121,9 +121,8 @@ def _destroy_in_a_cloud(
     environment: Environment, purge: bool, tell: Tell, say: Callable[[str], None]
 ) -> Removed:
     record, cloud = environment.existing_record(), environment.cloud
-    if not purge:
-        # First, so that a killed removal is gone on with and not taken for a server.
-        _note_removal(environment)
+    # First, so that a killed removal is gone on with and not taken for a server.
+    _note_removal(environment)
     cloud.remove(record.plan, purge, tell, say)
     left = tuple(cloud.left())
     if purge:

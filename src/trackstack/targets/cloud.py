@@ -108,6 +108,7 @@ class Cloud:
         """What the engine would do; see Target."""
         engine = _engine()
         if self.account.has_state() and self.account.key(self._name, make=False) is not None:
+            engine.unfinished(self._room(), _cloud(plan), self._made())
             forecast: Result = engine.preview(self._room(), _cloud(plan), refresh=refresh)
             return forecast
         # Nothing is recorded, so an empty state says the same; and nothing is touched yet.
@@ -120,7 +121,7 @@ class Cloud:
         self.account.ensure_state()
         self.account.key(self._name, make=True)
         room, cloud = self._room(), _cloud(plan)
-        if engine.unfinished(room, cloud):
+        if engine.unfinished(room, cloud, self._made()):
             engine.mend(room, self.account.find)
         done = engine.up(
             room, cloud, tell, refresh=refresh, secrets=self.account.program_secrets(cloud)
@@ -195,7 +196,7 @@ class Cloud:
     def remove(self, plan: Plan, purge: bool, tell: Tell, say: Say) -> None:
         """By the engine; see CloudTarget."""
         engine, room = _engine(), self._room()
-        if engine.unfinished(room):
+        if engine.unfinished(room, made=self._made()):
             engine.mend(room, self.account.find)
         going = _cloud(plan).for_removal(datetime.now(UTC), purge)
         databases = engine.databases(room)
@@ -292,6 +293,12 @@ class Cloud:
     @property
     def _key(self) -> str:
         return f"environments/{self._name}/record.json"
+
+    def _made(self) -> bool:
+        """Whether it was made and not removed: then something is on the engine's record."""
+        kept = self.read_record()
+        record = json.loads(kept) if kept else {}
+        return record.get("outputs") is not None and record.get("removed") is None
 
     def _room(self) -> Any:
         key = self.account.key(self._name, make=False)

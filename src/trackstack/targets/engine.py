@@ -201,13 +201,18 @@ def unlock(room: Room) -> None:
     _told(lambda: open_stack(room).cancel())
 
 
-def unfinished(room: Room, plan: Cloud | None = None) -> list[Unfinished]:
+def unfinished(room: Room, plan: Cloud | None = None, made: bool = False) -> list[Unfinished]:
     """What a killed run left in the middle.
 
     Args:
         room: whose state.
         plan: what is to be made next: its program's imports take as long as this look at the
             state does, and are done beside it.
+        made: whether the environment was made, so that there must be something in its state.
+
+    Raises:
+        TrackstackError: the state is damaged, empty, or another environment's: with it a run
+            would make everything twice, or remove the other's.
     """
 
     def state() -> Mapping[str, Any]:
@@ -218,9 +223,15 @@ def unfinished(room: Room, plan: Cloud | None = None) -> list[Unfinished]:
 
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(program_of, plan)
-        found = _unfinished(_told(state))
+        found = _told(state)
         loading.result()
-    return found
+    urns = [each["urn"] for each in found.get("resources") or []]
+    foreign = [urn for urn in urns if not urn.startswith(f"urn:pulumi:{room.stack}::{KIT}::")]
+    if foreign:
+        raise engine_failures.foreign(room.stack, foreign[0].split("::")[0].rpartition(":")[2])
+    if made and not urns:
+        raise engine_failures.emptied(room.stack)
+    return _unfinished(found)
 
 
 def _unfinished(state: Mapping[str, Any]) -> list[Unfinished]:

@@ -13,30 +13,37 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>")
 
 _HINTS = (
     (
-        r"ExpiredToken|RequestExpired|token.*expired|InvalidGrantException",
+        r"ExpiredToken|RequestExpired|token.*expired|InvalidGrantException|invalid_grant",
         "The credentials expired. Sign in again, then run the same command: it goes on from there.",
     ),
     (
-        r"InsufficientInstanceCapacity|InsufficientDBInstanceCapacity",
+        r"InsufficientInstanceCapacity|InsufficientDBInstanceCapacity|RESOURCE_POOL_EXHAUSTED",
         "The zone has no room for this machine now. Run the same command later, or choose another "
         "machine type.",
     ),
     (
-        r"LimitExceeded|QuotaExceeded|VcpuLimit|AddressLimit",
-        "The account's quota is used up. Ask for more in Service Quotas, then run it again.",
-    ),
-    (
-        r"Throttling|RequestLimitExceeded|SlowDown|TooManyRequests",
+        # Before the quotas: both clouds end its name on LimitExceeded.
+        r"Throttling|RequestLimitExceeded|SlowDown|TooManyRequests|[rR]ateLimitExceeded|Error 429",
         "The cloud wants fewer requests for now. Run the same command in a minute.",
     ),
     (
-        r"AccessDenied|UnauthorizedOperation|AuthFailure|not authorized",
+        r"LimitExceeded|[qQ]uotaExceeded|VcpuLimit|AddressLimit|QUOTA_EXCEEDED",
+        "The account's quota is used up. Ask the cloud for more on its page of quotas, then run it "
+        "again.",
+    ),
+    (
+        r"AccessDenied|UnauthorizedOperation|AuthFailure|not authorized"
+        r"|Required '.*' permission|PERMISSION_DENIED|, forbidden",
         "These credentials may not do that. Ask an administrator, then run it again.",
     ),
     (
-        r"DependencyViolation|BucketNotEmpty|ResourceInUse",
+        r"DependencyViolation|BucketNotEmpty|[rR]esourceInUse",
         "Something that the kit did not make still uses it, or lies in it.",
     ),
+)
+_EARLIER = (
+    "Nothing was changed. Put back an earlier version of the object .pulumi/stacks/trackstack/NAME"
+    ".json in the state bucket, which keeps old versions; then run the same command again."
 )
 _SAID = (
     (
@@ -49,7 +56,7 @@ _SAID = (
     (
         r"snapshot integrity|failed to load checkpoint|could not deserialize|invalid character",
         "The engine's record of this environment is damaged.",
-        "Put back an earlier version of it in the place where the state is kept.",
+        _EARLIER,
     ),
 )
 """What the engine says of its own troubles, with the kit's sentence and the way out."""
@@ -145,6 +152,21 @@ def missing() -> MissingError:
     return MissingError(
         "The pulumi program is missing on this computer.",
         "https://www.pulumi.com/docs/install/ says how to install it.",
+    )
+
+
+def foreign(stack: str, other: str) -> TrackstackError:
+    """The state is another environment's."""
+    return TrackstackError(
+        f"The engine's record in the place of environment {stack!r} is of environment {other!r}.",
+        _EARLIER,
+    )
+
+
+def emptied(stack: str) -> TrackstackError:
+    """The state lost all that was in it."""
+    return TrackstackError(
+        f"The engine's record of environment {stack!r} is empty, although it was made.", _EARLIER
     )
 
 
