@@ -72,6 +72,8 @@ def test_what_is_deployed_is_verified_kept_by_a_removal_and_gone_after_a_purge(
     # The machine was let do all that it asked for, and could not have written what is desired.
     assert gcp.calls
     assert [call for call in gcp.calls if not call[2]] == []
+    bindings = {each.id for each in gcp.cloud.of("storage.BucketIAMMember")}
+    assert bindings - gcp.used == set(), "the machine may do what it never does"
     written = {name for action, name, _ in gcp.calls if action in {"create", "delete"}}
     assert not any("/desired/" in name for name in written)
 

@@ -51,6 +51,7 @@ class GcpWorld:
         machines: those that run, and their volumes.
         databases: those that run, by name.
         calls: each request that a machine made of a bucket: what, the object, whether it was let.
+        used: the bindings, by id, that let a machine do something.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class GcpWorld:
         self.machines = machines
         self.url = ""
         self.calls: list[tuple[str, str, bool]] = []
+        self.used: set[str] = set()
         self.databases: dict[str, ManagedDatabase] = {}
         self._folder = folder
         self._provider = provider
@@ -114,7 +116,14 @@ class GcpWorld:
                 if request.headers.get("authorization") is None:
                     found = google_refusal(401, "no credentials")
                 return found if isinstance(found, Answer) else _json(found)
-        return self._let_in(request) or self._stored(request, pass_on)
+        action, bucket, name = _object_action(request)
+        refused = self._let_in(request.client, action, bucket, name)
+        if refused is not None:
+            return refused
+        answer = self._stored(request, pass_on)
+        # That something is not there is told only to who may list.
+        missing = answer.status == 404 and action == "get"
+        return (self._let_in(request.client, "list", bucket, name) if missing else None) or answer
 
     def _stored(self, request: Request, pass_on: Callable[[Request], Answer]) -> Answer:
         if (request.method, request.path) == ("GET", "/storage/v1/b"):
@@ -129,19 +138,20 @@ class GcpWorld:
         }
         return Answer(answer.status, headers, answer.body)
 
-    def _let_in(self, request: Request) -> Answer | None:
+    def _let_in(self, client: str, action: str, bucket: str, name: str) -> Answer | None:
         """What a machine may do with a bucket is what the program's bindings say."""
-        if self.machines.at(request.client) is None:
+        if self.machines.at(client) is None:
             return None
-        action, bucket, name = _object_action(request)
-        allowed = any(
-            action in _OBJECT_ROLES.get(each.inputs["role"], set())
+        allowing = {
+            each.id
+            for each in self.cloud.of("storage.BucketIAMMember")
+            if action in _OBJECT_ROLES.get(each.inputs["role"], set())
             and each.inputs["bucket"] == bucket
             and _holds(each.inputs.get("condition"), bucket, name)
-            for each in self.cloud.of("storage.BucketIAMMember")
-        )
-        self.calls.append((action, f"{bucket}/{name}", allowed))
-        if allowed:
+        }
+        self.calls.append((action, f"{bucket}/{name}", bool(allowing)))
+        self.used |= allowing
+        if allowing:
             return None
         return google_refusal(403, f"storage.objects.{action} denied on {bucket}/{name}")
 
