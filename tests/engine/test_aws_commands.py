@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine.cloud import Refused
 from engine.rooms import IMAGE
 from engine.world.aws import AwsWorld, Laptop
 
@@ -231,6 +232,20 @@ def test_a_deploy_that_was_refused_or_killed_goes_on_where_it_was(
     assert "machine (Instance) failed: InsufficientInstanceCapacity" in said
     assert "another machine type" in said
 
+    # Signed in for too short a time: the engine cannot even take its lock away.
+    session = aws.signed_in()
+
+    def expire() -> None:
+        session.expired = True
+        raise Refused("ExpiredToken: The security token included in the request is expired")
+
+    aws.cloud.trouble("create", "ec2.Instance", before=expire)
+    said = deploy(aws, aws.laptop(tmp_path / "session", session), ok=False)
+    assert "The credentials expired. Sign in again" in said
+    assert "trackstack unlock" in said
+    assert laptop.run("deploy", "aws", "-e", "team", "--yes", ok=False).returncode == 5
+    laptop.run("unlock", "--yes")
+
     # Killed while the machine is being made: the cloud makes it, and nobody hears of it.
     reached, gone = threading.Event(), threading.Event()
 
@@ -326,6 +341,7 @@ def test_a_state_that_is_another_s_or_emptied_stops_every_command_that_would_act
             ("deploy", "aws", "--yes"),
             ("plan", "aws", "--refresh"),
             ("allow", "add", "10.9.0.0/24", "--yes"),
+            ("destroy", "--yes"),
         ):
             done = laptop.run(*words, ok=False)
             assert done.returncode == 1, f"{words}: {done.stdout}{done.stderr}"
@@ -333,6 +349,7 @@ def test_a_state_that_is_another_s_or_emptied_stops_every_command_that_would_act
             assert "Put back an earlier version" in done.stderr, f"{words}: {done.stderr}"
     s3.put_object(**place, Body=whole)
     assert aws.cloud.calls == []
+    assert json.loads(laptop.run("status", "--json").stdout)["state"] == "running"
     laptop.run("deploy", "aws", "--yes", "--allow", f"{aws.network.laptop}/32")
     assert "Nothing would change" in laptop.run("plan", "aws", "--refresh").stdout
 

@@ -121,6 +121,7 @@ def _destroy_in_a_cloud(
     environment: Environment, purge: bool, tell: Tell, say: Callable[[str], None]
 ) -> Removed:
     record, cloud = environment.existing_record(), environment.cloud
+    cloud.check_removal()
     # First, so that a killed removal is gone on with and not taken for a server.
     _note_removal(environment)
     cloud.remove(record.plan, purge, tell, say)

@@ -269,6 +269,14 @@ class CloudTarget(Target, Protocol):
     def admin_request(self, plan: Plan) -> str:
         """What an administrator has to permit or make for a plan, as text to hand over."""
 
+    def check_removal(self) -> None:
+        """Refuse a removal that would end before it began.
+
+        Raises:
+            BusyError: somebody holds the lock.
+            TrackstackError: the engine's state is damaged, empty or another environment's.
+        """
+
     def remove(self, plan: Plan, purge: bool, tell: Tell, say: Callable[[str], None]) -> None:
         """Take the environment out of the cloud; what holds data stays unless `purge` is set.
 

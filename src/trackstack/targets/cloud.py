@@ -21,7 +21,7 @@ from trackstack.plan import Plan
 from trackstack.targets import remote_logs
 from trackstack.targets.account import Account, Say
 from trackstack.targets.base import Kept, Result, Tell
-from trackstack.targets.engine_failures import ResourceError
+from trackstack.targets.engine_failures import HeldError, ResourceError
 
 _FIRST_BOOT_SECONDS = 900.0
 """Debian's and Python's packages over a slow network, and the data disk."""
@@ -192,6 +192,13 @@ class Cloud:
     def admin_request(self, plan: Plan) -> str:
         """The cloud's own words; see CloudTarget."""
         return self.account.request(_cloud(plan))
+
+    def check_removal(self) -> None:
+        """By the engine's own lock and state; see CloudTarget."""
+        held = self.lock()
+        if held is not None:
+            raise HeldError.by(held["username"], held["hostname"], held["pid"], held["timestamp"])
+        _engine().unfinished(self._room(), made=self._made())
 
     def remove(self, plan: Plan, purge: bool, tell: Tell, say: Say) -> None:
         """By the engine; see CloudTarget."""

@@ -14,7 +14,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>")
 _HINTS = (
     (
         r"ExpiredToken|RequestExpired|token.*expired|InvalidGrantException|invalid_grant",
-        "The credentials expired. Sign in again, then run the same command: it goes on from there.",
+        "The credentials expired. Sign in again, free the lock that the engine could not take away "
+        "with `trackstack unlock`, and run the same command: it goes on from there.",
     ),
     (
         r"InsufficientInstanceCapacity|InsufficientDBInstanceCapacity|RESOURCE_POOL_EXHAUSTED",
@@ -100,7 +101,7 @@ class HeldError(BusyError):
         """The error that names the holder."""
         error = cls(
             f"{who} on {host} is changing this environment since {since} (process {pid}).",
-            "Wait until that is done; a process that is gone left its lock behind.",
+            "Wait until that is done; `trackstack unlock` frees the lock of one that is gone.",
         )
         error.who, error.host, error.pid, error.since = who, host, pid, since
         return error
