@@ -326,6 +326,14 @@ class Observed(Document):
         return next((step for step in self.steps if step.state == "failed"), None)
 
 
+class Seen(Document):
+    """When users were last let in, as far back as the machine's log of requests goes."""
+
+    KEY: ClassVar[str] = "observed/seen.json"
+
+    users: dict[UserName, AwareDatetime]
+
+
 AUTHORITIES_KEY = "observed/ca.pem"
 """The certificates of the environment's own authorities: what its clients have to trust."""
 

@@ -94,6 +94,8 @@ def test_what_is_deployed_is_verified_and_stays_as_it_is_from_any_laptop(
     laptop.run("users", "remove", "grace")
     assert status_of(aws, laptop, "grace", grace) in {401, 429}
     assert aws.cloud.calls == []
+    (ada,) = json.loads(laptop.run("users", "list", "--json").stdout)
+    assert ada["last_seen"], "the machine has not told that ada was there"
 
     assert "Uvicorn running on unix socket" in laptop.run("logs", "mlflow").stdout
     told = json.loads(laptop.run("status", "--json").stdout)

@@ -1,9 +1,7 @@
 """A control store in a bucket: what waiting costs, and that no change is slept through."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import count
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
@@ -12,7 +10,7 @@ from trackstack.agent import folders
 from trackstack.agent.converge import STEPS, Desired, run_forever
 from trackstack.agent.report import Reporter
 from trackstack.control.base import ConflictError, Stored
-from trackstack.control.bucket import BELL, BucketStore, UnchangedError, UnsureError
+from trackstack.control.bucket import BELL, UnsureError
 from trackstack.desired import (
     AUTHORITIES_KEY,
     Applied,
@@ -24,74 +22,12 @@ from trackstack.desired import (
 )
 from trackstack.errors import TrackstackError
 from unit.making import NOON, FakeMachine, cleanup, plan, release, user, users_document
+from unit.memory_bucket import DAY, MemoryBucket
 
-DAY = 86_400.0
 DAYS_OF_A_MONTH = 30
 USD_OF_A_PUT, USD_OF_A_GET = 0.005 / 1000, 0.0004 / 1000
 """As in docs/aws.md, which names their source."""
 LOST_RING_SECONDS, BELL_SECONDS = 120, 5
-
-
-class MemoryBucket(BucketStore):
-    """A bucket whose clock only its own sleeps move; it counts requests.
-
-    Attributes:
-        asked: how often, by verb and key.
-        events: what happens in the world when the clock reaches a second.
-        until: the second at which its user is stopped.
-    """
-
-    def __init__(self, until: float = DAY) -> None:
-        self.values: dict[str, Stored] = {}
-        self.asked: Counter[tuple[str, str]] = Counter()
-        self.events: dict[float, object] = {}
-        self.until = until
-        self.away = False
-        self.now = 0.0
-        self.clock = lambda: self.now
-        self.sleep = self._sleep
-        self._tags = count(1)
-
-    def _sleep(self, seconds: float) -> None:
-        self.now += seconds
-        for at in [at for at in self.events if at <= self.now]:
-            self.events.pop(at)()  # type: ignore[operator]
-        if self.now >= self.until:
-            raise SystemExit
-
-    def _ask(self, verb: str, key: str) -> None:
-        self.asked[verb, key] += 1
-        if self.away:
-            raise TrackstackError("The bucket does not answer.")
-
-    def get_unless(self, key: str, seen: str | None) -> Stored | None:
-        self._ask("GET", key)
-        stored = self.values.get(key)
-        if stored and stored.tag == seen:
-            raise UnchangedError(key)
-        return stored
-
-    def _put(self, key: str, data: bytes, expect: str | None) -> str:
-        self._ask("PUT", key)
-        stored = self.values.get(key)
-        if (stored.tag if stored else None) != expect:
-            raise ConflictError(key)
-        return self.change(key, data)
-
-    def _put_anyway(self, key: str, data: bytes) -> None:
-        self._ask("PUT", key)
-        self.change(key, data)
-
-    def change(self, key: str, data: bytes) -> str:
-        """As somebody else who does not ring."""
-        self.values[key] = Stored(data, str(next(self._tags)))
-        return self.values[key].tag
-
-    def list(self, prefix: str) -> list[str]:
-        return sorted(key for key in self.values if key.startswith(prefix))
-
-    def modified(self, key: str) -> tuple[datetime, datetime] | None:
-        return (datetime.now(UTC), datetime.now(UTC)) if key in self.values else None
 
 
 @pytest.fixture
@@ -142,6 +78,29 @@ def test_a_change_with_a_ring_is_seen_within_seconds(bucket: MemoryBucket) -> No
     bucket.events[begun + 21] = lambda: bucket.put(Users.KEY, b"two", expect=seen[Users.KEY])
     assert bucket.wait_for_change(seen, 600)
     assert bucket.now - begun <= 21 + BELL_SECONDS
+
+
+def test_a_ring_for_no_change_ends_a_wait_too(bucket: MemoryBucket) -> None:
+    seen = {Users.KEY: bucket.put(Users.KEY, b"one", expect=None)}
+    assert not bucket.wait_for_change(seen, 60)
+    begun = bucket.now
+    bucket.events[begun + 21] = bucket.ring
+    assert bucket.wait_for_change(seen, 600)
+    assert bucket.now - begun <= 21 + BELL_SECONDS
+    assert not bucket.wait_for_change(seen, 60), "one ring was heard twice"
+
+
+def test_a_change_soon_after_another_is_seen_within_a_second(bucket: MemoryBucket) -> None:
+    tag = bucket.put(Users.KEY, b"0", expect=None)
+    assert not bucket.wait_for_change({Users.KEY: tag}, 600)
+    for number in range(1, 4):
+        seen, begun = {Users.KEY: tag}, bucket.now
+        bucket.events[begun + 30.5] = lambda tag=tag, n=number: bucket.put(
+            Users.KEY, b"%d" % n, expect=tag
+        )
+        assert bucket.wait_for_change(seen, 600)
+        assert bucket.now - begun <= 30.5 + (BELL_SECONDS if number == 1 else 1)
+        tag = bucket.values[Users.KEY].tag
 
 
 def test_a_change_whose_ring_was_lost_is_seen_within_minutes(bucket: MemoryBucket) -> None:

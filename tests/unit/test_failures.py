@@ -11,6 +11,7 @@ import pytest
 
 from trackstack import errors, tracking
 from trackstack.cli.failures import rendered
+from trackstack.control.base import NoBucketError
 from trackstack.targets import engine_failures
 
 PATIENTLY = """
@@ -41,12 +42,14 @@ CODES = {
     "BusyError": 5,
     "HeldError": 5,
     "ResourceError": 1,
+    "NoBucketError": 1,
     "CancelledError": 130,
 }
 
 
 def test_every_room_that_has_errors_of_its_own_was_looked_at() -> None:
-    assert {tracking.TrackingError, engine_failures.HeldError} <= set(KINDS)
+    rooms = {tracking.TrackingError, engine_failures.HeldError, NoBucketError}
+    assert rooms <= set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from trackstack import htpasswd
 from trackstack.agent import folders
+from trackstack.agent.last_seen import last_seen
 from trackstack.control.base import read
 from trackstack.credentials import hash_password
 from trackstack.desired import User, Users
@@ -164,7 +165,7 @@ LOGS: list[tuple[list[str], dict[str, datetime]]] = [
 def test_the_last_line_of_each_user_says_when_they_were_seen(
     log: list[str], seen: dict[str, datetime]
 ) -> None:
-    assert users.last_seen(log) == seen
+    assert last_seen(log) == seen
 
 
 @given(st.lists(st.text(max_size=40) | st.recursive(
@@ -173,7 +174,7 @@ def test_the_last_line_of_each_user_says_when_they_were_seen(
     | st.dictionaries(st.sampled_from(["user", "time"]), inner, max_size=2),
 ).map(json.dumps), max_size=4))  # fmt: skip
 def test_no_line_of_a_log_whatever_it_is_hides_the_others(log: list[str]) -> None:
-    assert users.last_seen([*log, line("grace")])["grace"] == NOON
+    assert last_seen([*log, line("grace")])["grace"] == NOON
 
 
 def test_the_list_looks_through_older_logs_the_oldest_first(environment: Environment) -> None:

@@ -25,10 +25,12 @@ from trackstack.agent.ensure_release import (
 )
 from trackstack.agent.ensure_stores import ensure_stores
 from trackstack.agent.ensure_users import ensure_users
+from trackstack.agent.last_seen import LastSeen
 from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round, generation
 from trackstack.agent.show_logs import SECONDS, show_logs
+from trackstack.agent.tell_last_seen import tell_last_seen
 from trackstack.control.base import ControlStore
 from trackstack.desired import (
     Agent,
@@ -105,6 +107,7 @@ def run_forever(
         if itself.must_leave(this.agent):
             return
         applied, healthy = converge(this, reporter, applied)
+        _told(this)
         # What fails again and again is tried less and less often, until something else is wanted.
         failures = 0 if healthy else (failures + 1 if desired.tags == tried else 1)
         tried = dict(desired.tags)
@@ -124,6 +127,7 @@ class Desired:
         self._read: dict[str, DesiredDocument | TrackstackError | None] = {}
         self._audited: set[str] = set()
         self._published: dict[str, tuple[bytes, datetime]] = {}
+        self._seen = LastSeen()
         self._stale = True
 
     def read(self, machine: Machine) -> Round:
@@ -141,6 +145,7 @@ class Desired:
             logs=self._as(LogsWanted),
             audited=self._audited,
             published=self._published,
+            seen=self._seen,
         )
 
     def wait(self, seconds: float) -> None:
@@ -178,6 +183,13 @@ def _document(kind: type[W], data: bytes) -> W | TrackstackError:
         return kind.from_bytes(data)
     except TrackstackError as error:
         return error
+
+
+def _told(this: Round) -> None:
+    try:
+        tell_last_seen(this)
+    except (TrackstackError, OSError) as error:
+        _log.error("when users were last seen cannot be told: %s", error)
 
 
 def _looked_at(this: Round) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from trackstack.agent.last_seen import LastSeen
 from trackstack.agent.machine import Machine, StepError
 from trackstack.control.base import ControlStore
 from trackstack.desired import Agent, Cleanup, Document, LogsWanted, Release, Users
@@ -25,6 +26,7 @@ class Round:
         logs: likewise.
         audited: keys of the audit entries that this process knows to be there; added to.
         published: what this process knows other keys to hold, and since when; added to.
+        seen: when users were let in, as far as this process has read; added to.
     """
 
     machine: Machine
@@ -37,6 +39,7 @@ class Round:
     logs: LogsWanted | TrackstackError | None = None
     audited: set[str] = field(default_factory=set)
     published: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
+    seen: LastSeen = field(default_factory=LastSeen)
 
     def wanted_users(self) -> Users | None:
         """The users document, or None when there is none yet."""

@@ -157,7 +157,7 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
         times = (each.created, each.rotated, each.last_seen, each.expires)
         told = [f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" if at else "never" for at in times]
         if not each.seen_is_known:
-            told[2] = "not told"
+            told[2] = "not told yet"
         old = f"  (old password until {each.old_until:%Y-%m-%d %H:%M})" if each.old_until else ""
         console.result(
             "  ".join([f"{each.user:<{width}}", *(f"{at:<16}" for at in told)]).rstrip() + old

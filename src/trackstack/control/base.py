@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from trackstack.desired import Change, DesiredDocument, Document, audit_entry, audit_key
-from trackstack.errors import BusyError
+from trackstack.errors import BusyError, TrackstackError
 
 _ATTEMPTS = 50
 
@@ -27,6 +27,18 @@ class Stored:
 
 class ConflictError(Exception):
     """The value is no longer the one the writer had seen."""
+
+
+class NoBucketError(TrackstackError):
+    """The bucket itself is not there."""
+
+    @classmethod
+    def of(cls, bucket: str) -> "NoBucketError":
+        """The error for a bucket's name."""
+        return cls(
+            f"There is no bucket {bucket}.",
+            "`trackstack deploy` makes it, and again if it was removed by hand.",
+        )
 
 
 class ControlStore(Protocol):

@@ -3,6 +3,7 @@
 Each look costs a request, so whoever waits for desired documents looks at one small object only,
 the bell, which every writer of a desired document rings after its write. A ring is lost when its
 writer is killed in between, or the bucket is away then; now and then everything is looked at.
+A ring without a write asks for a look and a report.
 """
 
 import time
@@ -20,10 +21,12 @@ DESIRED = "desired/"
 
 _BELL_SECONDS = 5.0
 """17,280 looks a day."""
+_EXPECTING_SECONDS = 60.0
+"""For so long after its start and after a change a reader expects another: somebody is at work."""
 _LOST_RING_SECONDS = 120.0
 """How long a change may go unnoticed whose ring was lost."""
 _SECONDS = 1.0
-"""Between looks at anything else: a person waits for it."""
+"""Between looks for what is expected, and at anything but desired documents."""
 
 
 class UnchangedError(Exception):
@@ -43,6 +46,7 @@ class BucketStore(ABC):
     _bell: str | None = None
     _seen: Mapping[str, str | None] | None = None
     _looked: float = 0.0
+    _expecting_until: float | None = None
     sleep: Callable[[float], None] = staticmethod(time.sleep)
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
@@ -58,20 +62,28 @@ class BucketStore(ABC):
         if key.startswith(DESIRED):
             # The value is written: whoever is told that it is not would write it twice.
             with suppress(TrackstackError):
-                self._put_anyway(BELL, token_bytes(8))
+                self.ring()
         return tag
+
+    def ring(self) -> None:
+        """Have whoever waits for desired documents look at them within seconds, changed or not."""
+        self._put_anyway(BELL, token_bytes(8))
 
     def wait_for_change(self, seen: Mapping[str, str | None], timeout: float) -> bool:
         """Wait for another tag under one of the keys; see ControlStore."""
         until = self.clock() + timeout
         desired = all(key.startswith(DESIRED) for key in seen)
+        if self._expecting_until is None:
+            self._expecting_until = self.clock() + _EXPECTING_SECONDS
         while True:
             if self._differs_after_a_ring(seen) if desired else self._differs(seen):
+                self._expecting_until = self.clock() + _EXPECTING_SECONDS
                 return True
-            left = until - self.clock()
-            if left <= 0:
+            now = self.clock()
+            if now >= until:
                 return False
-            self.sleep(min(_BELL_SECONDS if desired else _SECONDS, left))
+            idle = desired and now >= self._expecting_until
+            self.sleep(min(_BELL_SECONDS if idle else _SECONDS, until - now))
 
     def _differs_after_a_ring(self, seen: Mapping[str, str | None]) -> bool:
         now = self.clock()
@@ -83,9 +95,10 @@ class BucketStore(ABC):
         if self._differs(seen):
             return True
         # Only now: a look that fails, or that its caller does not act on, is made again.
-        self._bell = bell.tag if bell else None
+        before, self._bell = self._bell, bell.tag if bell else None
+        rung = self._seen == seen and self._bell != before
         self._seen, self._looked = dict(seen), now
-        return False
+        return rung  # for no change: somebody wants it looked at
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None; see ControlStore."""

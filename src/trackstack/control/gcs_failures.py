@@ -7,6 +7,7 @@ from google.api_core import exceptions
 from google.auth import exceptions as auth
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
+from trackstack.control.base import NoBucketError
 from trackstack.errors import MissingError, TrackstackError
 
 _SIGN_IN = "Sign in with `gcloud auth application-default login`; the same command then goes on."
@@ -34,12 +35,6 @@ _SAID: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str]
         TrackstackError,
         "These credentials may not do that in the bucket {bucket}.",
         "Ask whoever owns the project; docs/gcp.md lists what each role needs.",
-    ),
-    (
-        (exceptions.NotFound,),
-        TrackstackError,
-        "There is no bucket {bucket}.",
-        "`trackstack deploy` makes it, and again if it was removed by hand.",
     ),
     (
         (exceptions.TooManyRequests,),
@@ -77,6 +72,8 @@ def _told(bucket: str, error: Exception) -> TrackstackError:
     if isinstance(cause, InvalidResponse):  # what an interrupted download or upload ends with
         of_status: Callable[[int, str], Exception] = exceptions.from_http_status
         cause = of_status(cause.response.status_code, "")
+    if isinstance(cause, exceptions.NotFound):
+        return NoBucketError.of(bucket)
     for kinds, make, sentence, hint in _SAID:
         if isinstance(cause, kinds):
             return make(sentence.format(bucket=bucket, kind=type(cause).__name__), hint)

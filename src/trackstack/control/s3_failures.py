@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as aws
 
+from trackstack.control.base import NoBucketError
 from trackstack.errors import MissingError, TrackstackError, UsageError
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -113,10 +114,7 @@ def refused_for(bucket: str, owner: str | None, error: aws.ClientError) -> Track
     """
     said = code(error)
     if said == "NoSuchBucket":
-        return TrackstackError(
-            f"There is no bucket {bucket}.",
-            "`trackstack deploy` makes it, and again if it was removed by hand.",
-        )
+        return NoBucketError.of(bucket)
     if said in _ELSEWHERE:
         return TrackstackError(
             f"The bucket {bucket} lies in another region.", "Say that region with `--region`."

@@ -2,12 +2,13 @@
 
 import errno
 import socket
+from contextlib import suppress
 from datetime import datetime
 
 from trackstack.control.base import read
 from trackstack.desired import Observed, observed_key
 from trackstack.environment import Environment
-from trackstack.errors import NotProvenError
+from trackstack.errors import NotProvenError, TrackstackError
 from trackstack.operations.receipt import MissError, Prover, Receipt
 from trackstack.plan import HTTPS
 
@@ -47,6 +48,8 @@ def looked_at_itself(environment: Environment, prover: Prover, started: datetime
     """
     store, key = environment.target.store, observed_key(environment.outputs.machine)
     before = store.get(key)
+    with suppress(TrackstackError):  # who may only look waits for its next report
+        environment.cloud.ring()
     store.wait_for_change({key: before.tag if before else None}, _REPORT_SECONDS)
     report, tag = read(store, Observed, key)
     if report is None or tag == (before.tag if before else None):

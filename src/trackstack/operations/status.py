@@ -1,9 +1,10 @@
 """Says how an environment is, without writing anything."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from trackstack import environment as environments
-from trackstack.desired import Observed, Part, StepReport
+from trackstack.desired import Observed, Part, StepReport, User
 from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
@@ -58,18 +59,19 @@ def status(environment: Environment) -> Status:
     running = environment.target.running()
     report = observed(environment) if running else None
     full = environment.target.room_problem()
+    people = users.people(environment)
     return Status(
         environment=environment.name,
         target=record.plan.target,
         url=environment.url,
         state=_state(environment, report) if running else _absent(record),
-        answers=_answers(environment) if running else None,
+        answers=_answers(environment, people) if running else None,
         failed=report.failed_step() if report else None,
         room=full.sentence if full else None,
         at_login=environment.target.starts_at_login(),
         release=report.release_id if report else None,
         versions=report.versions if report else {},
-        people=len(users.people(environment)),
+        people=len(people),
         # In a cloud, counting takes as long as there are artifacts.
         stored_bytes=None if environment.place else environment.target.stored_bytes(),
         heartbeat=report.heartbeat if report else None,
@@ -115,8 +117,8 @@ def _absent(record: Record) -> str:
     return "removed" if record.removed else "stopped"
 
 
-def _answers(environment: Environment) -> bool | None:
-    login = users.own_login(environment)
+def _answers(environment: Environment, people: Mapping[str, User]) -> bool | None:
+    login = users.own_login(environment, people)
     if login is None:
         return None
     try:

@@ -1,14 +1,14 @@
 """Lets people in and out."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from trackstack import credentials, htpasswd, names
+from trackstack.agent.last_seen import last_seen
 from trackstack.control.base import change, read
-from trackstack.desired import Applied, Part, Previous, User, Users
+from trackstack.desired import Applied, Part, Previous, Seen, User, Users
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.htpasswd import Entry
@@ -31,7 +31,7 @@ class ListedUser(Part):
     Attributes:
         old_until: how long the password before the last rotation still works, or None.
         last_seen: when nginx last let this user in, as far back as its log goes, or None.
-        seen_is_known: whether that log is here; in a cloud it stays on the machine.
+        seen_is_known: whether that log was read; a cloud's machine tells of it every few minutes.
     """
 
     user: str
@@ -146,10 +146,16 @@ def take_over(environment: Environment, text: str, expires: datetime | None = No
     return entries
 
 
-def own_login(environment: Environment) -> Login | None:
-    """The login this computer keeps, when it still opens the door."""
+def own_login(environment: Environment, users: Mapping[str, User] | None = None) -> Login | None:
+    """The login this computer keeps, when it still opens the door.
+
+    Args:
+        environment: whose.
+        users: who may enter, when that was read already.
+    """
     owner = environment.owner()
-    user = _current(environment).get(owner) if owner else None
+    known = _current(environment) if users is None else users
+    user = known.get(owner) if owner else None
     password = environment.password(owner) if owner else None
     if owner is None or user is None or password is None:
         return None
@@ -160,8 +166,7 @@ def own_login(environment: Environment) -> Login | None:
 def listed(environment: Environment) -> list[ListedUser]:
     """Everybody who may enter, by name; the kit's own short-lived users are left out."""
     now = datetime.now(UTC)
-    requests = environment.target.requests()
-    seen = last_seen(requests) if requests is not None else None
+    seen = _seen(environment)
     return [
         ListedUser(
             user=name,
@@ -182,17 +187,12 @@ def people(environment: Environment) -> dict[str, User]:
     return {name: user for name, user in current if not name.startswith(names.OWN_PREFIX)}
 
 
-def last_seen(requests: Iterable[str]) -> dict[str, datetime]:
-    """When each user was last let in, from nginx's log, the oldest line first."""
-    seen: dict[str, datetime] = {}
-    for line in requests:
-        try:
-            entry = json.loads(line)
-            if entry["user"]:
-                seen[entry["user"]] = datetime.fromisoformat(entry["time"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # a line cut by a full disk or a rotation
-    return seen
+def _seen(environment: Environment) -> dict[str, datetime] | None:
+    requests = environment.target.requests()
+    if requests is not None:
+        return last_seen(requests)
+    told, _ = read(environment.target.store, Seen)
+    return told.users if told else None
 
 
 def must_exist(environment: Environment, user: str) -> User:

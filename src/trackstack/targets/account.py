@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, SecretStr
 
 from trackstack.cloud_plan import Cloud
 from trackstack.control.base import ControlStore
+from trackstack.control.bucket import BucketStore
 from trackstack.desired import Part
 from trackstack.place import Place
 from trackstack.plan import Plan
@@ -66,7 +67,7 @@ class Account(Protocol):
     def backend(self) -> str:
         """That bucket's address, as the engine wants it."""
 
-    def control(self, environment: str) -> ControlStore:
+    def control(self, environment: str) -> BucketStore:
         """An environment's control store."""
 
     def key(self, environment: str, make: bool) -> SecretStr | None:

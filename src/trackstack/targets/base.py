@@ -263,6 +263,9 @@ class CloudTarget(Target, Protocol):
     def unlock(self) -> None:
         """Free the lock of a run that is gone."""
 
+    def ring(self) -> None:
+        """Have the machine look at everything, and report, within seconds."""
+
     def policy(self, whose: str, plan: Plan) -> str:
         """What a 'deployer', 'user-administrator' or 'viewer' has to be permitted."""
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from trackstack import agent_archive
 from trackstack.cloud_plan import KIT, Aws
 from trackstack.cloud_plan import Cloud as CloudPlan
-from trackstack.control.base import ConflictError, ControlStore
+from trackstack.control.base import ConflictError, NoBucketError, Stored
+from trackstack.control.bucket import BucketStore
 from trackstack.errors import BusyError, MissingError, TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.place import Place
@@ -56,7 +57,7 @@ class Cloud:
         return found
 
     @cached_property
-    def store(self) -> ControlStore:
+    def store(self) -> BucketStore:
         """The control bucket; what is changed there is noted under the cloud's name for me."""
         found = self.account.control(self._name)
         found.who = self._place.who or None
@@ -65,7 +66,7 @@ class Cloud:
     def read_record(self) -> bytes | None:
         """The record in the state bucket, read once; see Target."""
         if not self._read:
-            stored = self.account.state().get(self._key) if self.account.has_state() else None
+            stored = self._stored_record()
             self._record, self._tag = (stored.data, stored.tag) if stored else (None, None)
             self._read = True
         return self._record
@@ -185,6 +186,10 @@ class Cloud:
         """By the engine itself; see CloudTarget."""
         _engine().unlock(self._room())
 
+    def ring(self) -> None:
+        """By the control bucket's bell; see CloudTarget."""
+        self.store.ring()
+
     def policy(self, whose: str, plan: Plan) -> str:
         """In the cloud's own form; see CloudTarget."""
         return self.account.policy(whose, _cloud(plan))
@@ -300,6 +305,12 @@ class Cloud:
     @property
     def _key(self) -> str:
         return f"environments/{self._name}/record.json"
+
+    def _stored_record(self) -> Stored | None:
+        try:
+            return self.account.state().get(self._key)
+        except NoBucketError:
+            return None
 
     def _made(self) -> bool:
         """Whether it was made and not removed: then something is on the engine's record."""

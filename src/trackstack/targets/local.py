@@ -18,6 +18,7 @@ import psutil
 
 from trackstack.agent import folders, processes
 from trackstack.agent.ensure_stores import parse
+from trackstack.agent.last_seen import request_logs
 from trackstack.control.directory import DirectoryStore, make_folder, write_durably
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.lock import uv_settings
@@ -246,11 +247,7 @@ class Local:
 
     def requests(self) -> Iterator[str]:
         """nginx's log as far back as it goes, the oldest line first."""
-        newest = self._machine / folders.NGINX_LOG
-        logs = newest.parent.glob(f"{newest.name}.*")
-        older = [log for log in logs if log.suffix[1:].isdecimal()]
-        # Supervisor counts upwards: NAME.2 is older than NAME.1.
-        for path in [*sorted(older, key=lambda log: -int(log.suffix[1:])), newest]:
+        for path in request_logs(self._machine / folders.NGINX_LOG):
             if path.is_file():
                 yield from _lines(path, follow=False)
 
