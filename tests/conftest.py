@@ -1,12 +1,16 @@
 """What every layer of the tests shares."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from kits import Kit, running_kit
+
+# Whoever starts the tests in the background may have them ignore Ctrl-C, and so all they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NOT_INSTALLABLE = "Debian has no package of it"
 """What the reason of a test says that may be skipped anywhere."""

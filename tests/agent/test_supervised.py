@@ -92,7 +92,9 @@ def test_a_killed_supervisor_is_replaced_and_nothing_of_it_is_left(machine: Box)
     assert old is not None
     left = [process for process in strays(machine.machine) if process.pid != old]
     agent = machine.process("trackstack.agent")
-    psutil.Process(old).kill()
+    supervisor = psutil.Process(old)
+    supervisor.kill()
+    supervisor.wait(10)  # an agent that wakes before that sees it alive
     # The change wakes the agent; without one it looks at its next heartbeat.
     _settle(machine, release, machine.want_users({"ada": "two"}))
     _, alive = psutil.wait_procs([each for each in left if each != agent], timeout=0)
