@@ -74,6 +74,13 @@ GOALS = {
         "ms",
         most=1,
     ),
+    "first-deploy-postgres": Goal(
+        "a first `trackstack deploy aws --database postgres` until it is verified, against the "
+        "slowest chain of resources by the double's stated seconds",
+        "s",
+        most=1.05,
+    ),
+    "first-deploy-sqlite": Goal("the same with SQLite", "s", most=1.05),
     "user-data": Goal("the machine's user-data, against 8 KB", "bytes", most=1),
     "first": Goal(
         "the first `make up` with warm package caches, against the tutorial's steps", "s", most=0.7

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.figures import GOALS, Figure, Sample, figures, table
+from bench.first_deploy import SECONDS, slowest_chain
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,3 +52,16 @@ def test_the_performance_page_shows_the_last_results() -> None:
     assert {figure.goal for figure in found} == set(GOALS)
     assert table(found) in (ROOT / "docs" / "performance.md").read_text()
     assert found == figures([Sample(**each) for each in results["samples"]])
+
+
+def test_the_slowest_chain_is_of_things_that_need_each_other() -> None:
+    vpc, database, disk = SECONDS["ec2.Vpc"], SECONDS["rds.Instance"], SECONDS["ebs.Volume"]
+    resources = {
+        "stack": {"type": "pulumi:pulumi:Stack"},
+        "vpc": {"type": "aws:ec2/vpc:Vpc", "parent": "stack"},
+        "disk": {"type": "aws:ebs/volume:Volume", "parent": "stack"},
+        "database": {"type": "aws:rds/instance:Instance", "dependencies": ["vpc", "of another"]},
+    }
+    assert slowest_chain(resources) == vpc + database
+    del resources["database"]
+    assert slowest_chain(resources) == max(vpc, disk)
