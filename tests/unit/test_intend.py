@@ -176,7 +176,7 @@ def test_a_spec_for_another_target_is_refused(tmp_path: Path) -> None:
 def test_what_render_writes_is_what_a_deploy_puts_into_the_store(
     tmp_path: Path, environment: Environment
 ) -> None:
-    written_files = render(environment, "local", {}, tmp_path / "out")
+    written_files = render(environment, {}, tmp_path / "out")
     release, _ = read(environment.target.store, Release)
     assert release is not None
     expected = {file.path: file.content for file in release.files}
@@ -192,11 +192,11 @@ def test_render_leaves_a_folder_that_holds_something_alone(tmp_path: Path) -> No
     (tmp_path / "mine").write_text("mine")
     for place in (tmp_path, tmp_path / "mine"):
         with pytest.raises(UsageError, match="is there and not an empty folder"):
-            render(Environment("local"), "local", {}, place)
+            render(Environment("local"), {}, place)
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
 def test_render_tells_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written: Not a directory"):
-        render(Environment("local"), "local", {}, tmp_path / "file" / "below")
+        render(Environment("local"), {}, tmp_path / "file" / "below")

@@ -22,12 +22,15 @@ def render(
     file: SpecOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write every file that the machine would get into a new folder."""
+    """Write every file that the machine would get into a new folder.
+
+    Of an environment in a cloud also plan.json, which is what the engine makes.
+    """
     from trackstack.cli.choice import for_deploy
     from trackstack.operations.render import render as write
 
     chosen = for_deploy(environment, "local", file)
-    written = write(chosen, "local", asked, folder, file)
+    written = write(chosen, asked, folder, file)
     if json:
         console.document({"files": [str(path) for path in written]})
     else:
