@@ -1,6 +1,7 @@
 """What people install: the wheel holds all it needs, in an environment with nothing else."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,10 +59,17 @@ def test_the_installed_command_tells_its_version(installed: Installed) -> None:
     assert installed.call("--version").stdout.strip() == trackstack.__version__
 
 
-def test_the_readmes_way_to_install_it_works(tmp_path: Path) -> None:
-    readme = "uv tool install ."
+@pytest.mark.parametrize(
+    ("shown", "module"),
+    [
+        ("uv tool install .", "trackstack.cli"),
+        ("uv tool install '.[aws]'", "trackstack.targets.aws, trackstack.targets.engine"),
+        ("uv tool install '.[gcp]'", "trackstack.targets.gcp, trackstack.targets.engine"),
+    ],
+)
+def test_the_pages_ways_to_install_it_work(tmp_path: Path, shown: str, module: str) -> None:
     done = subprocess.run(
-        [uv.find_uv_bin(), *readme.split()[1:], "--quiet", "--python", sys.executable],
+        [uv.find_uv_bin(), *shlex.split(shown)[1:], "--quiet", "--python", sys.executable],
         cwd=CHECKOUT,
         env={
             **os.environ,
@@ -78,6 +86,7 @@ def test_the_readmes_way_to_install_it_works(tmp_path: Path) -> None:
         [tmp_path / "bin" / "trackstack", "--version"], capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == trackstack.__version__
+    _run(tmp_path / "tools" / "trackstack" / "bin" / "python", "-c", f"import {module}")
 
 
 def test_the_installed_command_renders_what_the_checkout_renders(

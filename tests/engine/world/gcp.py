@@ -87,6 +87,10 @@ class GcpWorld:
                 f"GOOGLE_{name.upper()}_CUSTOM_ENDPOINT": f"{self.url}{path}"
                 for name, path in _PLACES.items()
             },
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(self._folder / "token.txt"),
+            "CLOUDSDK_CORE_PROJECT": self.cloud.account,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.url}/storage/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{self.url}/secretmanager/",
             "PULUMI_DEBUG_PROVIDERS": f"gcp:{self._provider}",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
@@ -107,7 +111,7 @@ class GcpWorld:
     def answer(self, request: Request, pass_on: Callable[[Request], Answer]) -> Answer:
         """By Google's own interfaces; buckets are fake-gcs-server's business."""
         if request.path == ADDRESS_PAGE:
-            return Answer(200, {"Content-Type": "text/plain"}, b"10.78.0.1\n")
+            return Answer(200, {"Content-Type": "text/plain"}, f"{request.client}\n".encode())
         if request.path == "/token":
             return _json({"access_token": _TOKEN, "expires_in": 3600, "token_type": "Bearer"})
         for name, place in _PLACES.items():
@@ -437,5 +441,6 @@ def gcp_world(folder: Path) -> Iterator[GcpWorld]:
         variables["GCE_METADATA_IP"] = variables["GCE_METADATA_HOST"]
         variables["GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT"] = f"{world.url}/secretmanager/v1"
         (folder / "credentials.json").write_text(_credentials(world.url))
+        (folder / "token.txt").write_text(_TOKEN)
         cloud.listeners.append(world.listen)
         yield world
