@@ -244,7 +244,7 @@ def test_a_deploy_that_was_refused_or_killed_goes_on_where_it_was(
     aws.cloud.trouble("create", "ec2.Instance", before=expire)
     said = deploy(aws, aws.laptop(tmp_path / "session", session), ok=False)
     assert "The credentials expired. Sign in again" in said
-    assert "trackstack unlock" in said
+    assert "trackstack unlock -e team" in said
     assert laptop.run("deploy", "aws", "-e", "team", "--yes", ok=False).returncode == 5
     laptop.run("unlock", "--yes")
 

@@ -20,20 +20,23 @@ MACHINE = FailedResource(name="machine", type="aws:ec2/instance:Instance", reaso
 
 
 def test_a_lock_is_told_with_its_holder() -> None:
-    error = translated(LOCKED, [], cancelled=False)
+    error = translated(LOCKED, "team", [], cancelled=False)
     assert isinstance(error, HeldError)
     assert (error.who, error.host, error.pid) == ("ada", "laptop", 4711)
     assert error.since == "2026-11-21T03:00:00Z"
+    assert error.hint is not None
+    assert "`trackstack unlock -e team`" in error.hint
 
 
 def test_a_refusal_is_told_before_what_the_engine_says_of_it() -> None:
-    error = translated("error: update failed", [MACHINE, MACHINE], cancelled=False)
+    error = translated("error: update failed", "team", [MACHINE, MACHINE], cancelled=False)
     assert isinstance(error, ResourceError)
     assert error.sentence == "machine (Instance) failed: No room. (1 more failed)"
 
 
 def test_what_was_stopped_from_here_is_no_failure() -> None:
-    assert isinstance(translated("error: update failed", [MACHINE], True), CancelledError)
+    error = translated("error: update failed", "team", [MACHINE], cancelled=True)
+    assert isinstance(error, CancelledError)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_what_was_stopped_from_here_is_no_failure() -> None:
     ],
 )
 def test_the_engines_own_troubles_are_one_sentence(said: str, told: str) -> None:
-    error = translated(said, [], cancelled=False)
+    error = translated(said, "team", [], cancelled=False)
     assert type(error) is TrackstackError
     assert told in error.sentence
     assert "\n" not in error.sentence
@@ -62,7 +65,7 @@ def test_the_engines_own_troubles_are_one_sentence(said: str, told: str) -> None
         ("Throttling: Rate exceeded", "in a minute"),
         ("RequestLimitExceeded: Request limit exceeded", "in a minute"),
         ("Error 403: Rate Limit Exceeded, rateLimitExceeded", "in a minute"),
-        ("ExpiredToken: the security token is expired", "Sign in again"),
+        ("ExpiredToken: the security token is expired", "`trackstack unlock -e team`"),
         ('oauth2: "invalid_grant" "reauth related error (invalid_rapt)"', "Sign in again"),
         ("Error 403: Required 'compute.disks.create' permission, forbidden", "administrator"),
         ("Error 400: used by 'it', resourceInUseByAnotherResource", "did not make"),
@@ -72,7 +75,7 @@ def test_the_engines_own_troubles_are_one_sentence(said: str, told: str) -> None
     ],
 )
 def test_each_refusal_has_a_way_out(reason: str, way: str) -> None:
-    assert way in hint_for(reason)
+    assert way in hint_for(reason, "team")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ class Cloud:
         except ConflictError as error:
             raise BusyError(
                 f"Somebody else has changed environment {self._name!r} since this command began.",
-                "Nothing was changed here. Look at it with `trackstack status`, then run it again.",
+                f"Nothing was changed here. Look at it with `trackstack status -e {self._name}`, "
+                "then run it again.",
             ) from error
         self._record = record
 
@@ -202,7 +203,9 @@ class Cloud:
         """By the engine's own lock and state; see CloudTarget."""
         held = self.lock()
         if held is not None:
-            raise HeldError.by(held["username"], held["hostname"], held["pid"], held["timestamp"])
+            raise HeldError.by(
+                self._name, held["username"], held["hostname"], held["pid"], held["timestamp"]
+            )
         _engine().unfinished(self._room(), made=self._made())
 
     def remove(self, plan: Plan, purge: bool, tell: Tell, say: Say) -> None:

@@ -109,7 +109,9 @@ def empty_room(stack: str, variables: Mapping[str, str]) -> Iterator[Room]:
 def preview(room: Room, plan: Cloud, tell: Tell | None = None, refresh: bool = False) -> Result:
     """What making the plan true would change; with `refresh`, after a look at the cloud."""
     heard = Listener(tell, planning=True)
-    _told(lambda: open_stack(room, plan).preview(on_event=heard, refresh=refresh or None), heard)
+    _told(
+        room, lambda: open_stack(room, plan).preview(on_event=heard, refresh=refresh or None), heard
+    )
     return Result(events=heard.events)
 
 
@@ -139,6 +141,7 @@ def up(
     """
     heard = Listener(tell)
     done = _told(
+        room,
         lambda: open_stack(room, plan, secrets).up(
             on_event=heard,
             show_secrets=False,
@@ -153,7 +156,7 @@ def up(
 def refresh(room: Room, tell: Tell | None = None) -> Result:
     """Record what is in the cloud now; what is gone there is told as 'remove'."""
     heard = Listener(tell)
-    _told(lambda: open_stack(room).refresh(on_event=heard, show_secrets=False), heard)
+    _told(room, lambda: open_stack(room).refresh(on_event=heard, show_secrets=False), heard)
     return Result(events=heard.events)
 
 
@@ -161,6 +164,7 @@ def destroy(room: Room, tell: Tell | None = None) -> Result:
     """Remove all but what is protected; that stays, in the cloud and on record."""
     heard = Listener(tell)
     _told(
+        room,
         lambda: open_stack(room).destroy(
             on_event=heard, show_secrets=False, exclude_protected=True
         ),
@@ -171,12 +175,12 @@ def destroy(room: Room, tell: Tell | None = None) -> Result:
 
 def outputs(room: Room) -> dict[str, Any]:
     """What the program exported at the last run, without secrets."""
-    return _plain(_told(lambda: open_stack(room).outputs()))
+    return _plain(_told(room, lambda: open_stack(room).outputs()))
 
 
 def databases(room: Room) -> list[str]:
     """The URNs of the managed databases on record."""
-    state = _told(lambda: open_stack(room).export_stack()).deployment or {}
+    state = _told(room, lambda: open_stack(room).export_stack()).deployment or {}
     return [
         each["urn"]
         for each in state.get("resources") or []
@@ -186,19 +190,19 @@ def databases(room: Room) -> list[str]:
 
 def unprotect(room: Room) -> None:
     """Have the record protect nothing any more, so that `destroy` removes all."""
-    stack = _told(lambda: open_stack(room))
-    whole = _told(stack.export_stack)
+    stack = _told(room, lambda: open_stack(room))
+    whole = _told(room, stack.export_stack)
     state = dict(whole.deployment or {})
     resources = state.get("resources") or []
     if any(each.get("protect") for each in resources):
         state["resources"] = [{**each, "protect": False} for each in resources]
         free = auto.Deployment(version=whole.version, deployment=state)
-        _told(lambda: stack.import_stack(free))
+        _told(room, lambda: stack.import_stack(free))
 
 
 def unlock(room: Room) -> None:
     """Free the lock of a run that is gone."""
-    _told(lambda: open_stack(room).cancel())
+    _told(room, lambda: open_stack(room).cancel())
 
 
 def unfinished(room: Room, plan: Cloud | None = None, made: bool = False) -> list[Unfinished]:
@@ -223,7 +227,7 @@ def unfinished(room: Room, plan: Cloud | None = None, made: bool = False) -> lis
 
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(program_of, plan)
-        found = _told(state)
+        found = _told(room, state)
         loading.result()
     urns = [each["urn"] for each in found.get("resources") or []]
     foreign = [urn for urn in urns if not urn.startswith(f"urn:pulumi:{room.stack}::{KIT}::")]
@@ -255,8 +259,8 @@ def mend(room: Room, find: Find, tell: Tell | None = None) -> Result:
         find: the id of a resource that was being made, or None when the cloud has none.
         tell: what is called with each event.
     """
-    stack = _told(lambda: open_stack(room))
-    whole = _told(stack.export_stack)
+    stack = _told(room, lambda: open_stack(room))
+    whole = _told(room, stack.export_stack)
     state = dict(whole.deployment or {})
     ids = {left.urn: find(left) for left in _unfinished(state) if left.what == "creating"}
     lost = state.pop("pending_operations", None) or []
@@ -268,7 +272,7 @@ def mend(room: Room, find: Find, tell: Tell | None = None) -> Result:
     ]
     state["resources"] = [*(state.get("resources") or []), *found]
     mended = auto.Deployment(version=whole.version, deployment=state)
-    _told(lambda: stack.import_stack(mended))
+    _told(room, lambda: stack.import_stack(mended))
     return refresh(room, tell)
 
 
@@ -361,7 +365,7 @@ def _plain(values: Mapping[str, auto.OutputValue]) -> dict[str, Any]:
     return {name: output.value for name, output in values.items() if not output.secret}
 
 
-def _told(action: Callable[[], _R], heard: Listener | None = None) -> _R:
+def _told(room: Room, action: Callable[[], _R], heard: Listener | None = None) -> _R:
     """Do something with the engine; what goes wrong is raised as the kit's own error.
 
     In a thread, so that Ctrl-C leaves this process alive until the engine, which got it too, has
@@ -377,8 +381,10 @@ def _told(action: Callable[[], _R], heard: Listener | None = None) -> _R:
                 stopped = True
             except CommandError as error:
                 failed = heard.failed if heard else []
-                raise engine_failures.translated(str(error), failed, stopped) from error
+                raise engine_failures.translated(
+                    str(error), room.stack, failed, cancelled=stopped
+                ) from error
             else:
                 if stopped:
-                    raise engine_failures.translated("update canceled", [], stopped)
+                    raise engine_failures.stopped()
                 return result

@@ -15,7 +15,7 @@ _HINTS = (
     (
         r"ExpiredToken|RequestExpired|token.*expired|InvalidGrantException|invalid_grant",
         "The credentials expired. Sign in again, free the lock that the engine could not take away "
-        "with `trackstack unlock`, and run the same command: it goes on from there.",
+        "with `trackstack unlock -e {name}`, and run the same command: it goes on from there.",
     ),
     (
         r"InsufficientInstanceCapacity|InsufficientDBInstanceCapacity|RESOURCE_POOL_EXHAUSTED",
@@ -42,9 +42,11 @@ _HINTS = (
         "Something that the kit did not make still uses it, or lies in it.",
     ),
 )
+"""What a refusal says, and what to do about it in the environment `name`."""
+
 _EARLIER = (
-    "Nothing was changed. Put back an earlier version of the object .pulumi/stacks/trackstack/NAME"
-    ".json in the state bucket, which keeps old versions; then run the same command again."
+    "Nothing was changed. Put back an earlier version of the object .pulumi/stacks/trackstack/"
+    "{name}.json in the state bucket, which keeps old versions; then run the same command again."
 )
 _SAID = (
     (
@@ -97,11 +99,12 @@ class HeldError(BusyError):
     since: str
 
     @classmethod
-    def by(cls, who: str, host: str, pid: int, since: str) -> Self:
-        """The error that names the holder."""
+    def by(cls, name: str, who: str, host: str, pid: int, since: str) -> Self:
+        """The error that names the holder of the environment `name`."""
         error = cls(
             f"{who} on {host} is changing this environment since {since} (process {pid}).",
-            "Wait until that is done; `trackstack unlock` frees the lock of one that is gone.",
+            f"Wait until that is done; `trackstack unlock -e {name}` frees the lock of one that is "
+            "gone.",
         )
         error.who, error.host, error.pid, error.since = who, host, pid, since
         return error
@@ -123,21 +126,22 @@ class ResourceError(TrackstackError):
     failed: tuple[FailedResource, ...]
 
     @classmethod
-    def of(cls, failed: Sequence[FailedResource]) -> Self:
-        """The error that tells the first of them and counts the others."""
+    def of(cls, name: str, failed: Sequence[FailedResource]) -> Self:
+        """The error that tells the first, of those of the environment `name`, and counts others."""
         first = failed[0]
         others = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
         error = cls(
             f"{first.name} ({first.type.split(':')[-1]}) failed: {first.reason}{others}",
-            hint_for(first.reason),
+            hint_for(first.reason, name),
         )
         error.failed = tuple(failed)
         return error
 
 
-def hint_for(reason: str) -> str:
-    """What to do about a refusal."""
-    return next((hint for said, hint in _HINTS if re.search(said, reason)), _AGAIN)
+def hint_for(reason: str, name: str) -> str:
+    """What to do about a refusal in the environment `name`."""
+    found = next((hint for said, hint in _HINTS if re.search(said, reason)), _AGAIN)
+    return found.format(name=name)
 
 
 def too_old(found: str, needed: str) -> MissingError:
@@ -160,14 +164,15 @@ def foreign(stack: str, other: str) -> TrackstackError:
     """The state is another environment's."""
     return TrackstackError(
         f"The engine's record in the place of environment {stack!r} is of environment {other!r}.",
-        _EARLIER,
+        _EARLIER.format(name=stack),
     )
 
 
 def emptied(stack: str) -> TrackstackError:
     """The state lost all that was in it."""
     return TrackstackError(
-        f"The engine's record of environment {stack!r} is empty, although it was made.", _EARLIER
+        f"The engine's record of environment {stack!r} is empty, although it was made.",
+        _EARLIER.format(name=stack),
     )
 
 
@@ -189,24 +194,32 @@ def sentence(message: str) -> str:
     return text if text.endswith((".", "!")) else text + "."
 
 
-def translated(output: str, failed: Sequence[FailedResource], cancelled: bool) -> TrackstackError:
+def stopped() -> CancelledError:
+    """The run was stopped from here."""
+    return CancelledError("Stopped before the end.", _AGAIN)
+
+
+def translated(
+    output: str, name: str, failed: Sequence[FailedResource], *, cancelled: bool
+) -> TrackstackError:
     """The error to raise for an engine that ended badly.
 
     Args:
         output: what it wrote; nothing of it is shown as it stands unless nothing else is known.
+        name: of the environment.
         failed: the resources that its events told failed.
         cancelled: whether it was told to stop from here.
     """
     lock = _LOCK.search(output)
     if "currently locked by" in output and lock:
-        return HeldError.by(lock[1], lock[2], int(lock[3]), lock[4])
+        return HeldError.by(name, lock[1], lock[2], int(lock[3]), lock[4])
     if cancelled or re.search(r"update canceled|update cancelled|operation canceled", output):
-        return CancelledError("Stopped before the end.", _AGAIN)
+        return stopped()
     if failed:
-        return ResourceError.of(failed)
+        return ResourceError.of(name, failed)
     for said, problem, hint in _SAID:
         if re.search(said, output):
-            return TrackstackError(problem, hint)
+            return TrackstackError(problem, hint and hint.format(name=name))
     lines = [line for line in _ANSI.sub("", output).splitlines() if "error:" in line]
     last = lines[-1].split("error:", 1)[1].strip() if lines else "it gave no reason"
     return TrackstackError(f"The engine failed: {sentence(last)}")
