@@ -70,8 +70,13 @@ def must_agree(question: str) -> None:
     """
     if not can_ask():
         raise UsageError("There is no terminal to ask on.", "Say `--yes` to go ahead.")
-    if not typer.confirm(question, err=True):
+    if not agrees(question):
         raise UsageError("Nothing was changed.")
+
+
+def agrees(question: str) -> bool:
+    """Ask on the terminal, which must be there; a plain Enter is no."""
+    return typer.confirm(question, err=True)
 
 
 class Steps:

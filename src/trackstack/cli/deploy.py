@@ -153,10 +153,9 @@ def _have_engine(environment: "Environment") -> None:
     problem = environment.cloud.engine_problem()
     if problem is None:
         return
-    if not console.can_ask():
+    offer = f"{problem.sentence} Download it from Pulumi into a folder of trackstack's own?"
+    if not (console.can_ask() and console.agrees(offer)):
         raise problem
-    console.progress(problem.sentence)
-    console.must_agree("Download it from Pulumi into a folder of trackstack's own?")
     environment.cloud.install_engine()
 
 

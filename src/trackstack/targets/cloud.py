@@ -114,7 +114,8 @@ class Cloud:
             forecast: Result = engine.preview(self._room(), _cloud(plan), refresh=refresh)
             return forecast
         # Nothing is recorded, so an empty state says the same; and nothing is touched yet.
-        with engine.empty_room(self._name, self.account.engine_variables()) as room:
+        variables = self.account.engine_variables()
+        with engine.empty_room(self._name, self._engine_home, variables) as room:
             return engine.preview(room, _cloud(plan))  # type: ignore[no-any-return]
 
     def make(self, plan: Plan, tell: Tell, refresh: bool = False) -> Outputs:

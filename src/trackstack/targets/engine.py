@@ -37,6 +37,8 @@ _DATABASES = {"aws:rds/instance:Instance", "gcp:sql/databaseInstance:DatabaseIns
 _INSTALLED = "pulumi"
 """The folder of an engine that the kit installed, in a room's home."""
 
+_ON_PATH = "pulumi"
+
 _R = TypeVar("_R")
 
 
@@ -72,14 +74,11 @@ def check(home: Path) -> None:
     Raises:
         MissingError: there is none, or it is too old.
     """
-    _version(_program(home))
+    _version(str(_installed(home) or _ON_PATH))
 
 
-def install(home: Path) -> Path:
+def install(home: Path) -> None:
     """Download the engine that the tests run on into a folder of the kit's own.
-
-    Returns:
-        The program.
 
     Raises:
         MissingError: it cannot be downloaded.
@@ -88,12 +87,17 @@ def install(home: Path) -> Path:
         auto.PulumiCommand.install(root=str(home / _INSTALLED), version=VersionInfo.parse(OLDEST))
     except Exception as error:  # the SDK runs a script of Pulumi's, and lets anything through
         raise engine_failures.not_installed(OLDEST) from error
-    return home / _INSTALLED / "bin" / "pulumi"
 
 
 @contextmanager
-def empty_room(stack: str, variables: Mapping[str, str]) -> Iterator[Room]:
-    """A room in which nothing is recorded, for a look ahead; gone afterwards."""
+def empty_room(stack: str, home: Path, variables: Mapping[str, str]) -> Iterator[Room]:
+    """A room in which nothing is recorded, for a look ahead; gone afterwards.
+
+    Args:
+        stack: the stack's name.
+        home: as a room's; an engine that was installed there is used.
+        variables: as a room's.
+    """
     with tempfile.TemporaryDirectory(prefix="trackstack-") as folder:
         state = Path(folder) / "state"
         state.mkdir()
@@ -102,6 +106,7 @@ def empty_room(stack: str, variables: Mapping[str, str]) -> Iterator[Room]:
             state=f"file://{state}",
             home=Path(folder),
             key=SecretStr(token_hex(16)),
+            program=_installed(home),
             variables=variables,
         )
 
@@ -313,14 +318,14 @@ class _Command(auto.PulumiCommand):
     """The pulumi program at a path of the caller's; the SDK wants a folder with bin/ in it."""
 
     def __init__(self, room: Room) -> None:
-        self.command = str(room.program or _program(room.home))
+        self.command = str(room.program or _installed(room.home) or _ON_PATH)
         self.version = _version(self.command)
 
 
-def _program(home: Path) -> str:
-    """The one that the kit installed, or the one on PATH."""
-    installed = home / _INSTALLED / "bin" / "pulumi"
-    return str(installed) if installed.is_file() else "pulumi"
+def _installed(home: Path) -> Path | None:
+    """The one that the kit installed."""
+    program = home / _INSTALLED / "bin" / "pulumi"
+    return program if program.is_file() else None
 
 
 @cache
