@@ -25,6 +25,11 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return _BLOCK.findall(page.read_text())
 
 
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return _BLOCK.sub("", page.read_text())
+
+
 def console_blocks(page: Path) -> list[list[str]]:
     """The commands of each console block: what stands after a prompt."""
     return [_COMMAND.findall(text) for kind, text in blocks(page) if kind == "console"]

@@ -1,13 +1,17 @@
 """Every command in README and docs is run, page by page, in the order a reader types them."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pages import ELSEWHERE, PAGES, ROOT, blocks, commands, script_of
+import typer
+from pages import ELSEWHERE, PAGES, ROOT, blocks, commands, prose, script_of
 
 from kits import COMMAND, Kit, free_port, seed_packages
+from trackstack.cli import app
 
 IN_A_CLOUD = {"aws.md", "gcp.md"}
 """Pages that are run in a world of their cloud, by test_cloud_pages.py."""
@@ -50,6 +54,38 @@ def test_a_command_that_is_run_elsewhere_is_run_there(command: str, runner: str)
 def test_commands_stand_only_where_they_are_run(page: Path) -> None:
     kinds = {kind for kind, text in blocks(page) if "$ " in text}
     assert kinds <= {"console"}, f"{page.name} shows commands in a block that no test runs"
+    indented = re.findall(r"^ {4,}(?:trackstack|aws|gcloud|pulumi|make|uv) .*", prose(page), re.M)
+    assert not indented, f"{page.name} shows commands that no test runs: {indented}"
+    shown = "\n".join(text for kind, text in blocks(page) if kind == "text")
+    run = {command for name in IN_A_CLOUD for command in commands(ROOT / "docs" / name)}
+    lost = set(re.findall(r"^trackstack .*", shown, re.M)) - run
+    assert not lost, f"{page.name} shows the output of what no test runs: {lost}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_command_within_a_sentence_is_one_that_there_is(page: Path) -> None:
+    known = typer.main.get_command(app)
+    for text in re.findall(r"`([^`]+)`", prose(page)):
+        words = shlex.split(text)
+        if words[0] == "trackstack" or (len(words) > 1 and words[0] in subcommands(known)):
+            problem = unknown_in(words[words[0] == "trackstack" :], known)
+            assert problem is None, f"{page.name} says `{text}`, and there is no {problem!r}"
+
+
+def unknown_in(words: list[str], command: Any) -> str | None:
+    """The first word that is neither a subcommand, nor one of its options, nor an argument."""
+    for word in words:
+        options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+        if word in subcommands(command):
+            command = subcommands(command)[word]
+        elif word not in {*options, "--help"} if word.startswith("-") else subcommands(command):
+            return word
+    return None
+
+
+def subcommands(command: Any) -> dict[str, Any]:
+    """By name; none for a command that is no group."""
+    return getattr(command, "commands", {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
