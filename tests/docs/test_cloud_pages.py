@@ -88,13 +88,13 @@ def test_every_command_of_the_page_of_aws_does_what_the_page_says(tmp_path: Path
 
 def test_every_command_of_the_page_of_gcp_does_what_the_page_says(tmp_path: Path) -> None:
     blocks = blocks_of("gcp.md", ON_GCP)
-    tried = [block for block in blocks if shutil.which("gcloud") or "gcloud" not in str(block)]
     # The engine takes the double's host and port, where Google's own libraries take its address.
     engine = 'pulumi() { STORAGE_EMULATOR_HOST=${STORAGE_EMULATOR_HOST#*//} command pulumi "$@"; }'
     with gcp_world(tmp_path / "gcp") as world:
-        type_all(
-            [engine, *(line for block in tried for line in block)], world.laptop(tmp_path / "home")
-        )
+        laptop = world.laptop(tmp_path / "home")
+        gcloud = shutil.which("gcloud", path=laptop.environment["PATH"])
+        tried = [block for block in blocks if gcloud or "gcloud" not in str(block)]
+        type_all([engine, *(line for block in tried for line in block)], laptop)
         # The interfaces may be left on.
         assert set(world.cloud.kinds()) <= {"projects.Service"}
     if tried != blocks:
