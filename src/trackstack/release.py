@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from trackstack.agent.ensure_stores import parse
+from trackstack.cloud_plan import Aws
 from trackstack.desired import ManagedDatabase, Release, ReleaseFile, content_id
 from trackstack.outputs import Outputs
 from trackstack.plan import HTTPS, Nginx, Plan, with_outputs
@@ -28,6 +29,8 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "artifacts": plan.mlflow.artifacts,
         "artifacts_endpoint": plan.mlflow.artifacts_endpoint,
         "secrets": plan.mlflow.secrets,
+        # Amazon's client asks another region first when it is not told, and never finds China's.
+        "region": plan.cloud.region if isinstance(plan.cloud, Aws) else None,
         "hosts": plan.nginx.hosts,
         "origins": list(dict.fromkeys((outputs.url, *_origins(plan.nginx)))),
         "packages": content_id(plan.packages),
