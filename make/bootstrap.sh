@@ -50,6 +50,8 @@ missing_on_debian() {
   ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need faketime
   if [ -n "${CI:-}" ] || [ "${BOX:-}" = 1 ]; then
     have mmdebstrap || need mmdebstrap
+    have systemd-nspawn || need systemd-container
+    have dnsmasq || need dnsmasq-base
     have ip || need iproute2
     have nft || need nftables
     [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || need postgresql

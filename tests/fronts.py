@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, urlsplit
 
-from engine.world.serving import Server, serving
+from engine.world.serving import Secured, serving_front
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 
@@ -64,6 +64,7 @@ def running_front(
     rules: Sequence[Rule],
     recorded: list[tuple[Request, Answer]],
     address: str = "127.0.0.1",
+    secured: Secured | None = None,
 ) -> Iterator[str]:
     """A front at an address of its own.
 
@@ -72,6 +73,7 @@ def running_front(
         rules: the first is asked first.
         recorded: gets every request with its answer, in the order of the answers.
         address: of this computer, at which it answers.
+        secured: where it answers besides.
     """
     one_at_a_time = threading.Lock()
 
@@ -104,7 +106,7 @@ def running_front(
             recorded.append((request, answer))
             return answer
 
-    with serving(Server((address, 0), Handler)) as port:
+    with serving_front(address, Handler, secured) as port:
         yield f"http://{address}:{port}"
 
 

@@ -6,34 +6,24 @@ this program ends, that input ends, and the kernel takes every process and mount
 memory allows, the root lies in it: quicker on a busy disk, and gone with the mount.
 """
 
-import fcntl
-import hashlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+import roots
+
 CHECKOUT = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("TRACKSTACK_TEST_CACHE", CHECKOUT / ".cache")) / "machines"
 # One machine comes to a little over 1 GB, and two may run side by side.
 ROOM_IN_MEMORY = 6 * 2**30
 # What the README asks for, and sudo. Even ca-certificates is missing.
 PACKAGES = ("git", "make", "python3", "sudo")
 USER = "ada"
-# What lets this host reach its package mirrors; a fresh machine beside it has the same.
-NETWORK_SETTINGS = (
-    "etc/resolv.conf",
-    "etc/hosts",
-    "etc/pip.conf",
-    "etc/apt/apt.conf.d/99*",
-    "etc/apt/apt.conf.d/*proxy*",
-    "usr/local/share/ca-certificates/*.crt",
-)
 
 KEEPER = """
 import os, signal, sys
@@ -142,7 +132,9 @@ def running_machine(suite: str, folder: Path) -> Iterator[Machine]:
     place = "memory" if psutil.virtual_memory().available > ROOM_IN_MEMORY else "disk"
     try:
         with ExitStack() as running:
-            with _golden_root(suite) as golden:
+            recipe = Path(__file__).read_bytes() + Path(roots.__file__).read_bytes()
+            make = partial(_make_root, suite)
+            with roots.golden_root(suite, recipe, make) as golden:
                 enter = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", ENTER, "-"]
                 keeper = running.enter_context(
                     subprocess.Popen(
@@ -156,7 +148,7 @@ def running_machine(suite: str, folder: Path) -> Iterator[Machine]:
                 assert keeper.stdout.readline() == "ready\n"
             children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text()
             machine = Machine(int(children))
-            _copy_network_settings(machine.root)
+            roots.copy_network_settings(machine.root)
             yield machine
     finally:
         subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
@@ -172,42 +164,8 @@ def processes_in(space: Path) -> Iterator[tuple[int, str]]:
             continue
 
 
-def _copy_network_settings(root: Path) -> None:
-    for pattern in NETWORK_SETTINGS:
-        for path in Path("/").glob(pattern):
-            inside = root / path.relative_to("/")
-            inside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, inside)
-
-
-@contextmanager
-def _golden_root(suite: str) -> Iterator[Path]:
-    """The root that machines of a suite are copied from, kept under the hash of its recipe."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    golden = CACHE / f"{suite}-{recipe}"
-    unfinished = CACHE / f"{suite}-unfinished"
-    # Nobody but root is to reach the set-user-id programs in there.
-    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (CACHE / f"{suite}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in other processes want the same root
-        if not golden.exists():
-            for outdated in CACHE.glob(f"{suite}-*"):
-                shutil.rmtree(outdated)
-            _make_root(suite, unfinished)
-            unfinished.rename(golden)
-        yield golden
-
-
 def _make_root(suite: str, root: Path) -> None:
-    include = f"--include={','.join(PACKAGES)}"
-    made = subprocess.run(
-        ["mmdebstrap", "--variant=minbase", include, suite, root],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stdout[-2000:]
+    roots.debian(suite, PACKAGES, root)
     subprocess.run(["chroot", root, "useradd", "-m", "-s", "/bin/bash", USER], check=True)
     (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
     (root / STARTER).rename(root / f"{STARTER}.real")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
@@ -26,8 +27,8 @@ from engine.world.database import ManagedDatabase
 from engine.world.front import ADDRESS_PAGE, Front, answering
 from engine.world.identities import Identities, Identity
 from engine.world.imds import credentials, metadata_service
-from engine.world.machines import INHERITED, Machine, Machines
-from engine.world.network import Network, network
+from engine.world.machines import INHERITED, Hardware, Machine, Machines
+from engine.world.network import Network, mac, network
 from engine.world.serving import way_out
 from kits import CACHE, Kit, free_port
 
@@ -180,10 +181,23 @@ class AwsWorld:
         if machine is None or thing is None:
             return None
         zone = f"{self.cloud.region}a"
+        name = f"ip-{machine.address.replace('.', '-')}.{self.cloud.region}.compute.internal"
+        interface = f"meta-data/network/interfaces/macs/{mac(machine.address)}"
         known = {
+            "user-data": machine.user_data,
+            "meta-data/ami-id": str(thing.inputs["ami"]),
+            "meta-data/hostname": name,
             "meta-data/instance-id": machine.id,
-            "meta-data/public-ipv4": machine.address,
+            "meta-data/instance-type": str(thing.inputs["instanceType"]),
+            "meta-data/local-hostname": name,
             "meta-data/local-ipv4": machine.address,
+            "meta-data/mac": mac(machine.address),
+            "meta-data/public-ipv4": machine.address,
+            f"{interface}/device-number": "0",
+            f"{interface}/local-ipv4s": machine.address,
+            f"{interface}/mac": mac(machine.address),
+            f"{interface}/subnet-ipv4-cidr-block": self.network.whole,
+            f"{interface}/vpc-ipv4-cidr-block": self.network.whole,
             "meta-data/placement/availability-zone": zone,
             "meta-data/placement/region": self.cloud.region,
             "dynamic/instance-identity/document": json.dumps(
@@ -294,7 +308,10 @@ class AwsWorld:
             )
 
     def _attach(self, attachment: Thing) -> None:
-        self.machines.attach(attachment.inputs["instanceId"], attachment.inputs["volumeId"])
+        volume = attachment.inputs["volumeId"]
+        # https://docs.aws.amazon.com/ebs/latest/userguide/nvme-ebs-volumes.html
+        name = f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}"
+        self.machines.attach(attachment.inputs["instanceId"], volume, name)
 
     def _detach(self, attachment: Thing) -> None:
         self.machines.detach(attachment.inputs["instanceId"], attachment.inputs["volumeId"])
@@ -351,7 +368,11 @@ class AwsWorld:
 
 @contextmanager
 def aws_world(
-    folder: Path, cloud: Cloud | None = None, *, packages_ready: bool = True
+    folder: Path,
+    cloud: Cloud | None = None,
+    *,
+    packages_ready: bool = True,
+    hardware: Hardware | None = None,
 ) -> Iterator[AwsWorld]:
     """An account around the program; all that runs in it is gone afterwards.
 
@@ -359,6 +380,7 @@ def aws_world(
         folder: of this world only: machines' disks, volumes, snapshots, moto's output.
         cloud: what is in the account; nothing but images when None.
         packages_ready: whether a new volume holds the agent's and the server's packages already.
+        hardware: what machines are of; of processes in namespaces when None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cloud = cloud or a_cloud()
@@ -366,18 +388,26 @@ def aws_world(
         net = stack.enter_context(network())
         moto = stack.enter_context(_running_moto(folder / "moto.txt"))
         front = Front(cloud.account, cloud.region, moto, Identities(cloud.account))
-        stack.enter_context(answering(front, net.laptop))
+        machines = (
+            stack.enter_context(hardware("aws", net, folder, _names(cloud.region)))
+            if hardware
+            else Machines(net, folder, packages_ready)
+        )
+        stack.enter_context(answering(front, net.laptop, machines.secured))
         proxy = stack.enter_context(way_out(net.laptop))
-        variables = {"AWS_ENDPOINT_URL": front.url, "HTTPS_PROXY": proxy, "https_proxy": proxy}
-        machines = Machines(net, folder, variables, packages_ready)
         provider = stack.enter_context(served(cloud))
         world = AwsWorld(
             folder, cloud=cloud, net=net, front=front, machines=machines, provider=provider
         )
         stack.callback(world.remove)
-        variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = stack.enter_context(
-            metadata_service(net.laptop, world.metadata)
-        )
+        metadata = stack.enter_context(metadata_service(net.laptop, world.metadata))
+        variables = {
+            "AWS_ENDPOINT_URL": front.url,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata,
+            "HTTPS_PROXY": proxy,
+            "https_proxy": proxy,
+        }
+        machines.meet(urlsplit(metadata).netloc, variables)
 
         def in_moto(service: str) -> Any:
             return _client(service, f"http://{moto}", cloud.region, world.deployer)
@@ -393,6 +423,12 @@ def aws_world(
         )
         cloud.listeners += [bucket_mirror(cloud, in_moto("s3")), world.listen]
         yield world
+
+
+def _names(region: str) -> list[str]:
+    """What its interfaces are called: https://docs.aws.amazon.com/general/latest/gr/rande.html."""
+    ends = ["amazonaws.com", f"{region}.amazonaws.com", f"s3.{region}.amazonaws.com"]
+    return [f"*.{end}" for end in ends]
 
 
 @contextmanager

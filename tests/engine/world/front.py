@@ -18,7 +18,7 @@ from engine.world import policies
 from engine.world.identities import Identities, Identity
 from engine.world.policies import Statement
 from engine.world.requests import Asked, Request, read
-from engine.world.serving import Server, serving
+from engine.world.serving import Secured, serving_front
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -111,13 +111,14 @@ class Front:
         """Answer one request, and write it down."""
         if not request.authorization:
             return 403, {}, b"<Error><Code>AccessDenied</Code><Message>unsigned</Message></Error>"
-        asked = read(request)
+        plain = request.by_path()
+        asked = read(plain)
         identity = self.identities.of(request.scope[0])
         actions, refused = list(asked.permissions(self.account)), ""
         try:
             known = _known(identity, asked, request)
             self._let_in(known, asked, actions)
-            answer = self._answer_to(known, asked, request)
+            answer = self._answer_to(known, asked, plain)
             missing = answer[0] == 404 and asked.operation in {"GetObject", "HeadObject"}
             if missing:
                 listing = ("s3:ListBucket", f"arn:aws:s3:::{asked.parameters['Bucket']}")
@@ -151,6 +152,10 @@ class Front:
         wanted = request.headers.get("x-amz-expected-bucket-owner", owner)
         if owner != self.account and asked.operation == "CreateBucket":
             raise Says("BucketAlreadyExists", "The requested bucket name is taken.", 409)
+        if bucket and asked.region != self.region:
+            # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+            sentence = f"The region '{asked.region}' is wrong; expecting '{self.region}'"
+            raise Says("AuthorizationHeaderMalformed", sentence)
         if bucket and (owner != self.account or wanted != owner):
             raise Says("AccessDenied", "Access Denied", 403)
         here = self.answers.get((asked.service, asked.operation))
@@ -204,8 +209,8 @@ def _denied(identity: Identity, asked: Asked, action: str, resource: str) -> Say
 
 
 @contextmanager
-def answering(front: Front, address: str) -> Iterator[Front]:
-    """Let it answer at an address of this computer."""
+def answering(front: Front, address: str, secured: Secured | None) -> Iterator[Front]:
+    """Let it answer at an address of this computer, and where else it is secured."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -251,6 +256,6 @@ def answering(front: Front, address: str) -> Iterator[Front]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with serving(Server((address, 0), Handler)) as port:
+    with serving_front(address, Handler, secured) as port:
         front.url = f"http://{address}:{port}"
         yield front

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -23,7 +24,7 @@ from engine.rooms import GCP_IMAGE, a_project, program
 from engine.world.aws import Laptop
 from engine.world.database import ManagedDatabase
 from engine.world.gce import metadata_service
-from engine.world.machines import INHERITED, Machines
+from engine.world.machines import INHERITED, Hardware, Machines
 from engine.world.network import Network, network
 from engine.world.serving import way_out
 from fronts import Answer, Request, conditional_reads, google_refusal, running_front
@@ -136,8 +137,10 @@ class GcpWorld:
             return _json({"items": [{"name": b.id, "labels": b.inputs["labels"]} for b in buckets]})
         answer = pass_on(_as_json(request))
         # Where an upload goes on is said by its whole address.
+        host = request.headers["host"]
+        place = self.url if self.url.endswith(host) else f"https://{host}"
         headers = {
-            name: re.sub(r"^http://127\.0\.0\.1:[0-9]+", self.url, value)
+            name: re.sub(r"^http://[^/]+", place, value) if name.lower() == "location" else value
             for name, value in answer.headers.items()
         }
         return Answer(answer.status, headers, answer.body)
@@ -275,7 +278,8 @@ class GcpWorld:
         self.machines.make(id_, address, instance.inputs["metadata"]["startup-script"])
         self._open()
         for disk in instance.inputs["attachedDisks"]:
-            self.machines.attach(id_, disk["source"].rpartition("/")[2])
+            volume = disk["source"].rpartition("/")[2]
+            self.machines.attach(id_, volume, f"google-{disk['deviceName']}")
 
     def _change_machine(self, instance: Thing) -> None:
         if instance.computed["startedAs"] != instance.inputs["machineType"]:
@@ -336,8 +340,23 @@ class GcpWorld:
         scopes = ["https://www.googleapis.com/auth/cloud-platform"]
         about = {"aliases": ["default"], "email": email, "scopes": scopes}
         accounts = "instance/service-accounts"
+        (instance,) = (
+            each
+            for each in self.cloud.of("compute.Instance")
+            if each.computed["instanceId"] == machine.id
+        )
+        attributes: dict[str, str] = {
+            **instance.inputs["metadata"],
+            "startup-script": machine.user_data,
+        }
+        name = instance.inputs["name"]
         return {
             "instance/id": machine.id,
+            "instance/zone": f"projects/{NUMBER}/zones/{instance.inputs['zone']}",
+            "instance/hostname": f"{name}.c.{self.cloud.account}.internal",
+            "instance/attributes/": json.dumps(attributes),
+            **{f"instance/attributes/{key}": value for key, value in attributes.items()},
+            "project/attributes/": "{}",
             "project/project-id": self.cloud.account,
             f"{accounts}/default/": json.dumps(about),
             f"{accounts}/default/email": email,
@@ -354,6 +373,13 @@ _PLACES = {
     "sql": "/sql/v1",
     "iam": "/iam/v1",
 }
+
+
+def _by_host(request: Request, pass_on: Callable[[Request], Answer]) -> Answer:
+    """What is asked of one of Google's own names, by the path that it has here."""
+    if request.headers.get("host") == "secretmanager.googleapis.com":
+        return pass_on(replace(request, target=f"/secretmanager{request.target}"))
+    return pass_on(request)
 
 
 def _json(content: Any) -> Answer:
@@ -419,27 +445,41 @@ def _credentials(url: str) -> str:
 
 
 @contextmanager
-def gcp_world(folder: Path) -> Iterator[GcpWorld]:
-    """A project around the program; all that runs in it is gone afterwards."""
+def gcp_world(folder: Path, hardware: Hardware | None = None) -> Iterator[GcpWorld]:
+    """A project around the program; all that runs in it is gone afterwards.
+
+    Args:
+        folder: of this world only: machines' disks, volumes.
+        hardware: what machines are of; of processes in namespaces when None.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     cloud = a_project()
     with ExitStack() as stack:
         net = stack.enter_context(network())
         gcs = stack.enter_context(running_gcs(folder))
         proxy = stack.enter_context(way_out(net.laptop))
-        variables = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
-        machines = Machines(net, folder, variables, ready=True)
+        machines = (
+            stack.enter_context(hardware("gcp", net, folder, ["*.googleapis.com"]))
+            if hardware
+            else Machines(net, folder, ready=True)
+        )
         provider = stack.enter_context(served(cloud))
         world = GcpWorld(folder, cloud=cloud, net=net, machines=machines, provider=provider)
         stack.callback(world.remove)
-        rules = [world.answer, conditional_reads]
-        world.url = stack.enter_context(running_front(gcs.url, rules, [], net.laptop))
-        variables["STORAGE_EMULATOR_HOST"] = world.url
-        variables["GCE_METADATA_HOST"] = urlsplit(
-            stack.enter_context(metadata_service(net.laptop, world.metadata))
-        ).netloc
-        variables["GCE_METADATA_IP"] = variables["GCE_METADATA_HOST"]
-        variables["GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT"] = f"{world.url}/secretmanager/v1"
+        rules = [_by_host, world.answer, conditional_reads]
+        front = running_front(gcs.url, rules, [], net.laptop, machines.secured)
+        world.url = stack.enter_context(front)
+        url = stack.enter_context(metadata_service(net.laptop, world.metadata))
+        metadata = urlsplit(url).netloc
+        variables = {
+            "STORAGE_EMULATOR_HOST": world.url,
+            "GCE_METADATA_HOST": metadata,
+            "GCE_METADATA_IP": metadata,
+            "GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT": f"{world.url}/secretmanager/v1",
+            "HTTPS_PROXY": proxy,
+            "https_proxy": proxy,
+        }
+        machines.meet(metadata, variables)
         (folder / "credentials.json").write_text(_credentials(world.url))
         (folder / "token.txt").write_text(_TOKEN)
         cloud.listeners.append(world.listen)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories
 
 import http.server
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
@@ -58,12 +59,14 @@ def metadata_service(address: str, metadata: Metadata) -> Iterator[str]:
                 self._answer(401, "")
                 return
             known = metadata(machine) or {}
-            path = self.path.removeprefix("/latest/")
+            path = re.sub(r"^/(latest|[0-9]{4}-[0-9]{2}-[0-9]{2})/", "", self.path)
+            # In a list, what has something below it ends with a slash.
+            folder = f"{path.rstrip('/')}/"
             below = sorted(
                 {
-                    name.removeprefix(path).partition("/")[0]
+                    "".join(name.removeprefix(folder).partition("/")[:2])
                     for name in known
-                    if path.endswith("/") and name.startswith(path)
+                    if name.startswith(folder)
                 }
             )
             found = known.get(path, "\n".join(below))

@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -20,6 +21,7 @@ import yaml
 
 from engine.world.network import Computer, Network
 from engine.world.ready import seed
+from engine.world.serving import Secured
 from kits import CACHE
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
@@ -60,17 +62,19 @@ class Machines:
 
     Args:
         folder: holds disks and volumes.
-        variables: of every machine's environment: how it reaches its cloud.
         ready: whether a new volume holds all packages already, which saves a test time.
+
+    Attributes:
+        secured: where the cloud is to answer under its own names; None when machines know others.
     """
 
-    def __init__(
-        self, network: Network, folder: Path, variables: Mapping[str, str], ready: bool
-    ) -> None:
+    secured: Secured | None = None
+
+    def __init__(self, network: Network, folder: Path, ready: bool) -> None:
         self._network = network
         self._folder = folder
-        self._variables = variables
         self._ready = ready
+        self._variables: Mapping[str, str] = {}
         self._lock = RLock()
         self._hosts: dict[str, str] = {}
         self.all: dict[str, Machine] = {}
@@ -78,6 +82,16 @@ class Machines:
     def at(self, address: str) -> Machine | None:
         """The machine with an address."""
         return next((each for each in list(self.all.values()) if each.address == address), None)
+
+    def meet(self, metadata: str, variables: Mapping[str, str]) -> None:
+        """Before the first starts: how machines reach their cloud.
+
+        Args:
+            metadata: the address of the metadata service, with its port.
+            variables: for programs that know their cloud by variables.
+        """
+        del metadata
+        self._variables = variables
 
     def make(self, id_: str, address: str, user_data: str) -> Machine:
         """Start a new machine; with nothing on it but its own disk, it waits for a volume."""
@@ -114,8 +128,13 @@ class Machines:
             self.stop(machine, kindly=False)
         self.all.clear()
 
-    def attach(self, id_: str, volume: str) -> None:
-        """Give a machine a volume: it boots on with it."""
+    def attach(self, id_: str, volume: str, device: str) -> None:
+        """Give a machine a volume: it boots on with it.
+
+        Args:
+            device: the name that it has in /dev/disk/by-id.
+        """
+        del device
         machine = self.all[id_]
         machine.volumes.append(volume)
         if machine.computer is not None:
@@ -218,3 +237,7 @@ def _decoded(content: str | bytes, encoding: str) -> bytes:
     if encoding.endswith(("b64", "base64")):
         data = base64.b64decode(data)
     return gzip.decompress(data) if encoding.startswith("gz") else data
+
+
+Hardware = Callable[[str, Network, Path, Sequence[str]], AbstractContextManager[Machines]]
+"""Other machines: of a cloud, on a network, with a folder, where the cloud has these names."""

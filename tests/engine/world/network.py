@@ -1,7 +1,8 @@
 """A network on this computer that machines hang on: a bridge, with a namespace per machine.
 
 Addresses of a network 10.78.N.0/24: .1 is this computer, the laptop; .2 and up are further ones
-of this computer, such as a stranger's and the databases'; .128 and up are the machines'.
+of this computer, such as a stranger's and the databases'; .64 and up are clients' of their own;
+.128 and up are the machines'.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from random import SystemRandom
 from threading import Lock
@@ -25,10 +27,12 @@ import pytest
 _CLONE_NEWNET = 0x40000000
 _STOP_SECONDS = 10.0
 _ETC = Path("/etc/netns")
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _MARK = "a test of process"
 """Who a bridge is of; the number of the process follows."""
 
 _T = TypeVar("_T")
+_C = TypeVar("_C", bound="Computer")
 
 
 class Network:
@@ -42,6 +46,7 @@ class Network:
         self.number = number
         self.bridge = f"ts-{number}"
         self._here = itertools.count(2)
+        self._clients = itertools.count(64)
         self._machines = itertools.count(128)
         self._computers = itertools.count(1)
         self._lock = Lock()
@@ -52,6 +57,11 @@ class Network:
         return f"10.78.{self.number}.1"
 
     @property
+    def whole(self) -> str:
+        """All of its addresses."""
+        return f"10.78.{self.number}.0/24"
+
+    @property
     def machines(self) -> str:
         """The network that machines' addresses are of."""
         return f"10.78.{self.number}.128/25"
@@ -60,8 +70,13 @@ class Network:
         """One more address of this computer, which machines can reach and be reached from."""
         with self._lock:
             address = f"10.78.{self.number}.{next(self._here)}"
-        _ip("address", "add", f"{address}/24", "dev", self.bridge)
+        ip("address", "add", f"{address}/24", "dev", self.bridge)
         return address
+
+    def address_of_client(self) -> str:
+        """An address for a computer that is neither this one nor a cloud's."""
+        with self._lock:
+            return f"10.78.{self.number}.{next(self._clients)}"
 
     def address_of_machine(self) -> str:
         """An address that no machine had before."""
@@ -79,9 +94,13 @@ class Network:
 
     def start_computer(self, address: str) -> "Computer":
         """A namespace with an address; whoever starts it must remove it."""
+        return self.start(lambda name: Computer(name, address))
+
+    def start(self, kind: "Callable[[str], _C]") -> "_C":
+        """Make a computer of some kind under a name of its own; who starts it must remove it."""
         with self._lock:
             number = next(self._computers)
-        made = Computer(f"{self.bridge}-{number}", address)
+        made = kind(f"{self.bridge}-{number}")
         try:
             made.make(self.bridge, self.laptop)
         except BaseException:
@@ -104,25 +123,25 @@ class Computer:
 
     def make(self, bridge: str, laptop: str) -> None:
         """Make it, with its cable."""
-        self._etc.mkdir(parents=True)
+        self.etc.mkdir(parents=True)
         self.know({})
         # Nobody answers there, and at once: a name that is not known costs no time.
-        (self._etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-        _ip("netns", "add", self.name)
-        _ip("-n", self.name, "link", "set", "lo", "up")
+        (self.etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        ip("netns", "add", self.name)
+        ip("-n", self.name, "link", "set", "lo", "up")
         peer = ("peer", "name", "cable", "netns", self.name)
-        _ip("link", "add", self.name, "type", "veth", *peer)
-        _ip("link", "set", self.name, "master", bridge, "up")
-        _ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "cable")
-        _ip("-n", self.name, "link", "set", "cable", "up")
+        ip("link", "add", self.name, "type", "veth", *peer)
+        ip("link", "set", self.name, "master", bridge, "up")
+        ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "cable")
+        ip("-n", self.name, "link", "set", "cable", "up")
         # The rest of the world: nobody answers there, but it is not 'network is unreachable'.
-        _ip("-n", self.name, "route", "add", "default", "via", laptop)
+        ip("-n", self.name, "route", "add", "default", "via", laptop)
 
     def know(self, hosts: Mapping[str, str]) -> None:
         """Give names addresses, for what runs already too."""
         lines = [f"{address} {name}\n" for name, address in hosts.items()]
         # Into the same file: it is mounted over /etc/hosts.
-        (self._etc / "hosts").write_text("127.0.0.1 localhost\n" + "".join(lines))
+        (self.etc / "hosts").write_text("127.0.0.1 localhost\n" + "".join(lines))
 
     def let_in(self, networks: Sequence[str], port: int = 443) -> None:
         """Let in connections to a port from these networks, and no others at all."""
@@ -201,7 +220,8 @@ class Computer:
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
         # Its other end goes with the namespace, but some time later.
         subprocess.run(["ip", "link", "delete", self.name], capture_output=True, check=False)
-        shutil.rmtree(self._etc, ignore_errors=True)
+        _remove_groups(self.name)
+        shutil.rmtree(self.etc, ignore_errors=True)
         with suppress(OSError):
             _ETC.rmdir()
 
@@ -222,7 +242,8 @@ class Computer:
         return work()
 
     @property
-    def _etc(self) -> Path:
+    def etc(self) -> Path:
+        """What /etc is for what runs here."""
         return _ETC / self.name
 
 
@@ -238,12 +259,12 @@ def network() -> Iterator[Network]:
     _remove_forgotten()
     made = _free_network()
     try:
-        _ip("link", "set", made.bridge, "alias", f"{_MARK} {os.getpid()}")
-        _ip("address", "add", f"{made.laptop}/24", "dev", made.bridge)
-        _ip("link", "set", made.bridge, "up")
+        ip("link", "set", made.bridge, "alias", f"{_MARK} {os.getpid()}")
+        ip("address", "add", f"{made.laptop}/24", "dev", made.bridge)
+        ip("link", "set", made.bridge, "up")
         yield made
     finally:
-        subprocess.run(["ip", "link", "delete", made.bridge], capture_output=True, check=False)
+        _remove(made.bridge)
 
 
 def _remove_forgotten() -> None:
@@ -251,10 +272,33 @@ def _remove_forgotten() -> None:
     for alias in Path("/sys/class/net").glob("ts-*/ifalias"):
         mark, _, owner = alias.read_text().strip().rpartition(" ")
         if mark == _MARK and not Path("/proc", owner).exists():
-            bridge = alias.parent.name
-            for namespace in Path("/run/netns").glob(f"{bridge}-*"):
-                Computer(namespace.name, "").remove()
-            subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
+            _remove(alias.parent.name)
+
+
+def _remove(bridge: str) -> None:
+    """Remove a network with all that bears its name; fine when parts of it are gone."""
+    for namespace in Path("/run/netns").glob(f"{bridge}-*"):
+        Computer(namespace.name, "").remove()
+    for command in (["nft", "delete", "table", "inet", bridge], ["ip", "link", "delete", bridge]):
+        subprocess.run(command, capture_output=True, check=False)
+
+
+def mac(address: str) -> str:
+    """The hardware address of the machine with an address."""
+    return ":".join(f"{part:02x}" for part in (2, 1, *ip_address(address).packed))
+
+
+def control_groups(name: str) -> list[Path]:
+    """The places of a control group of this name, one in each hierarchy that this computer has."""
+    hierarchies = [_CONTROL_GROUPS, *_CONTROL_GROUPS.iterdir()]
+    return [each / name for each in hierarchies if (each / "cgroup.procs").exists()]
+
+
+def _remove_groups(name: str) -> None:
+    for group in control_groups(name):
+        for folder, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
 
 
 def _free_network() -> Network:
@@ -279,6 +323,6 @@ def _signal(pid: int, sent: signal.Signals) -> None:
         os.kill(pid, sent)
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"

@@ -4,6 +4,7 @@ moto brings what reads requests and writes answers; this names the operation and
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,17 @@ class Request:
     @property
     def url(self) -> str:
         return f"http://{self.headers['host']}{self.path}"
+
+    def by_path(self) -> "Request":
+        """The same, with the bucket in the path where the host names it.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+        """
+        found = re.match(r"(.+)\.(s3\.[a-z0-9-]+\.amazonaws\.com)$", self.headers["host"])
+        if found is None:
+            return self
+        headers = {**self.headers, "host": found[2]}
+        return Request(self.method, f"/{found[1]}{self.path}", headers, self.body)
 
     @property
     def authorization(self) -> dict[str, str]:

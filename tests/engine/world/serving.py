@@ -7,10 +7,12 @@ giving it one would change this computer's settings.
 import http.server
 import selectors
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -21,9 +23,23 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def __init__(
+        self, address: tuple[str, int], handler: Any, tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(address, handler)
+        self._tls = tls
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection; its own thread shakes hands."""
+        connection, client = super().get_request()
+        if self._tls is None:
+            return connection, client
+        secured = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return secured, client
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell what went wrong, unless it is that a client was killed."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLEOFError)):
             super().handle_error(request, client_address)
 
 
@@ -38,13 +54,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with there:
             self.send_response(200)
             self.end_headers()
-            _pass_on(self.connection, there)
+            pass_on(self.connection, there)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
-def _pass_on(here: socket.socket, there: socket.socket) -> None:
+def pass_on(here: socket.socket, there: socket.socket) -> None:
     """Both ways, until one side is done."""
     with selectors.DefaultSelector() as selector:
         selector.register(here, selectors.EVENT_READ, there)
@@ -78,3 +94,26 @@ def serving(server: http.server.HTTPServer) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@dataclass(frozen=True)
+class Secured:
+    """Where a front answers too, as the cloud's own names.
+
+    Attributes:
+        address: of this computer, at port 443.
+        context: the names, proven to machines that trust their authority.
+    """
+
+    address: str
+    context: ssl.SSLContext
+
+
+@contextmanager
+def serving_front(address: str, handler: Any, secured: Secured | None) -> Iterator[int]:
+    """Let a front answer at an address of this computer; returns its port."""
+    with ExitStack() as stack:
+        if secured is not None:
+            server = Server((secured.address, 443), handler, secured.context)
+            stack.enter_context(serving(server))
+        yield stack.enter_context(serving(Server((address, 0), handler)))

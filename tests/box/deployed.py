@@ -1,0 +1,176 @@
+"""An environment in the box: a person's laptop, a machine that boots, and two clients' hosts."""
+
+import json
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from box.guests import Guest
+from box.machines import BootedMachines, booted
+from engine.rooms import PROJECT
+from engine.world.aws import AwsWorld, Laptop, aws_world
+from engine.world.gcp import GcpWorld, gcp_world
+from engine.world.machines import Machine
+from engine.world.network import Computer
+from kits import seed_packages
+
+NAME, USER = "team", "ada"
+CLIENT = Path(__file__).parents[1] / "e2e" / "round_trip.py"
+_READ = "/api/2.0/mlflow/experiments/search?max_results=1"
+_DEPLOY_SECONDS = 600
+_ANSWER_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """What stands in the box.
+
+    Attributes:
+        cloud: 'aws' or 'gcp'.
+        inside: a host whose address is among those that are let in.
+        outside: one whose is not.
+        folder: of this box only.
+    """
+
+    cloud: str
+    world: AwsWorld | GcpWorld
+    laptop: Laptop
+    inside: Computer
+    outside: Computer
+    folder: Path
+
+    @property
+    def machines(self) -> BootedMachines:
+        return cast("BootedMachines", self.world.machines)
+
+    @property
+    def guest(self) -> Guest:
+        """The machine, from within."""
+        return self.machines.guest()
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as its cloud knows it."""
+        (found,) = self.machines.all.values()
+        return found
+
+    def deploy(self, *more: str, ok: bool = True) -> str:
+        """`trackstack deploy`, without a question; what was said."""
+        project = ("--project", PROJECT) if self.cloud == "gcp" else ()
+        flags = ("-e", NAME, "--yes", *project, *more)
+        done = self.laptop.run("deploy", self.cloud, *flags, ok=False, timeout=_DEPLOY_SECONDS)
+        said = f"{done.stdout}\n{done.stderr}"
+        assert (done.returncode == 0) is ok, f"{said}\n{self.console()}"
+        return said
+
+    def first_deploy(self, *more: str, ok: bool = True) -> str:
+        """The first one, which lets in this computer and the host inside."""
+        allow = [f"--allow={each}/32" for each in (self.world.network.laptop, self.inside.address)]
+        return self.deploy("--user", USER, "--password-file", "first.txt", *allow, *more, ok=ok)
+
+    def password(self) -> str:
+        """The one that the first deploy wrote."""
+        return (self.laptop.home.parent / "first.txt").read_text().strip().partition(":")[2]
+
+    def console(self) -> str:
+        """The end of all that machines printed."""
+        return "\n".join(each.console[-4000:] for each in self.machines.all.values())
+
+    def receipts(self) -> list[dict[str, Any]]:
+        """What was proven, the oldest first."""
+        found = sorted((self.laptop.folder(NAME) / "receipts").iterdir())
+        return [json.loads(each.read_text()) for each in found]
+
+    def status(self, user: str = USER, password: str | None = None) -> int:
+        """What a client here gets that trusts only the environment's own authority."""
+        authority = self.laptop.folder(NAME) / "ca.pem"
+        with httpx.Client(
+            verify=ssl.create_default_context(cafile=authority), trust_env=False, timeout=10
+        ) as client:
+            url = f"https://{self.machine.address}{_READ}"
+            return client.get(url, auth=(user, password or self.password())).status_code
+
+    def serves(self) -> bool:
+        """Whether MLflow answers to whom logs in."""
+        try:
+            return self.status() == 200
+        except httpx.TransportError:
+            return False
+
+    def mlflow_client(self, megabytes: int = 1) -> dict[str, Any]:
+        """What the real client sees on the host inside that logs a run with an artifact.
+
+        It has MLflow as it comes, and of the environment what `trackstack env` tells.
+        """
+        home = self.folder / "client"
+        if not home.is_dir():
+            home.mkdir()
+            seed_packages(home)
+        (packages,) = (home / "packages").iterdir()
+        told = json.loads(self.laptop.run("env", "-e", NAME, "--json").stdout)
+        variables = {"PATH": "/usr/bin:/bin", "HOME": str(home), **told}
+        program = ("env", f"--chdir={home}", packages / "bin" / "python", CLIENT, str(megabytes))
+        done = self.inside.run(*program, environment=variables)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return seen
+
+
+def answering(computer: Computer, address: str, ports: Sequence[int]) -> list[int]:
+    """The ports of an address at which somebody answers a computer, if only to refuse."""
+    # So many at a time as a process may have open.
+    several = [ports[n : n + 500] for n in range(0, len(ports), 500)]
+    return [
+        port for some in several for port in computer.inside(partial(_answering, address, some))
+    ]
+
+
+def _answering(address: str, ports: Sequence[int]) -> list[int]:
+    with ExitStack() as stack:
+        tried = {}
+        for port in ports:
+            probe = stack.enter_context(socket.socket())
+            probe.setblocking(False)
+            probe.connect_ex((address, port))
+            tried[probe.fileno()] = port
+        poll = select.poll()
+        for number in tried:
+            poll.register(number, select.POLLOUT)
+        answered: set[int] = set()
+        # A packet that is dropped says nothing, however long one waits.
+        until = time.monotonic() + _ANSWER_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            for number, _ in poll.poll(left * 1000):
+                answered.add(tried[number])
+                poll.unregister(number)
+    return sorted(answered)
+
+
+@contextmanager
+def box(cloud: str, folder: Path) -> Iterator[Box]:
+    """Everything but the deploy; nothing is left of it afterwards.
+
+    Args:
+        cloud: 'aws' or 'gcp'.
+        folder: of this box only.
+    """
+    with ExitStack() as stack:
+        world: AwsWorld | GcpWorld = (
+            stack.enter_context(aws_world(folder / cloud, hardware=booted))
+            if cloud == "aws"
+            else stack.enter_context(gcp_world(folder / cloud, hardware=booted))
+        )
+        inside, outside = (
+            stack.enter_context(world.network.computer(world.network.address_of_client()))
+            for _ in range(2)
+        )
+        yield Box(cloud, world, world.laptop(folder / "laptop"), inside, outside, folder)
