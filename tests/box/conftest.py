@@ -1,17 +1,25 @@
 """Environments in the box."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from box.deployed import Box, box
 
 
-@pytest.fixture(scope="module", params=["aws"])
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Box]:
+    """AWS, with nothing in it yet."""
+    with box("aws", tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=["aws", "gcp"])
 def deployed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Box]:
-    """An environment on each cloud, as its first deploy left it, for the tests of a module."""
+    """An environment on each cloud, which serves at the end of each test too."""
     with box(request.param, tmp_path_factory.mktemp(request.param)) as made:
         made.first_deploy()
         yield made

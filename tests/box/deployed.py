@@ -49,6 +49,11 @@ class Box:
     folder: Path
 
     @property
+    def allowed(self) -> list[str]:
+        """The networks that the first deploy lets in."""
+        return [f"{each}/32" for each in (self.world.network.laptop, self.inside.address)]
+
+    @property
     def machines(self) -> BootedMachines:
         return cast("BootedMachines", self.world.machines)
 
@@ -74,7 +79,7 @@ class Box:
 
     def first_deploy(self, *more: str, ok: bool = True) -> str:
         """The first one, which lets in this computer and the host inside."""
-        allow = [f"--allow={each}/32" for each in (self.world.network.laptop, self.inside.address)]
+        allow = [f"--allow={each}" for each in self.allowed]
         return self.deploy("--user", USER, "--password-file", "first.txt", *allow, *more, ok=ok)
 
     def password(self) -> str:
@@ -92,11 +97,13 @@ class Box:
 
     def status(self, user: str = USER, password: str | None = None) -> int:
         """What a client here gets that trusts only the environment's own authority."""
+        return self._ask(_READ, user, password)
+
+    def _ask(self, path: str, user: str = USER, password: str | None = None) -> int:
         authority = self.laptop.folder(NAME) / "ca.pem"
-        with httpx.Client(
-            verify=ssl.create_default_context(cafile=authority), trust_env=False, timeout=10
-        ) as client:
-            url = f"https://{self.machine.address}{_READ}"
+        context = ssl.create_default_context(cafile=authority)
+        with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
+            url = f"https://{self.machine.address}{path}"
             return client.get(url, auth=(user, password or self.password())).status_code
 
     def serves(self) -> bool:
@@ -105,6 +112,24 @@ class Box:
             return self.status() == 200
         except httpx.TransportError:
             return False
+
+    def has_run(self, run: str) -> bool:
+        """Whether a run is there, as a client here finds."""
+        return self._ask(f"/api/2.0/mlflow/runs/get?run_id={run}") == 200
+
+    def lose_the_machine(self) -> None:
+        """Somebody deletes it by the cloud's own means; its address and its volume stay."""
+        machine = self.machine
+        things = self.world.cloud.things
+        for kind, name in list(things):
+            if kind.endswith(".Instance") or kind == "ec2.VolumeAttachment":
+                del things[kind, name]
+        self.machines.remove(machine.id)
+
+    def start_again(self) -> None:
+        """Switch the machine on, as its cloud does after a failure of its host."""
+        self.machines.start(self.machine)
+        self.machines.let_in(self.machine.id, self.allowed)
 
     def mlflow_client(self, megabytes: int = 1) -> dict[str, Any]:
         """What the real client sees on the host inside that logs a run with an artifact.

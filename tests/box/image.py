@@ -14,6 +14,8 @@ import roots
 from box import authority
 
 SUITE = "trixie"
+METADATA = "169.254.169.254"
+"""Where both clouds' machines find their metadata service."""
 # Those of Debian's cloud images that a deployed machine has to do with.
 _PACKAGES = (
     *("systemd", "systemd-sysv", "systemd-resolved", "dbus", "ca-certificates", "iproute2"),
@@ -136,7 +138,10 @@ def firmware(cloud: str) -> dict[str, str]:
         "aws": ("Ec2", {"system-uuid": "ec20e5ea-0000-4000-8000-00000000b0b0"}),
         "gcp": ("GCE", {"system-product-name": "Google Compute Engine"}),
     }[cloud]
+    # Google's images know the metadata service before they know a resolver.
+    google = f"{METADATA} metadata.google.internal metadata\n" if cloud == "gcp" else ""
     return {
+        "etc/hosts": f"127.0.0.1 localhost\n{google}",
         "etc/cloud/cloud.cfg.d/95_box.cfg": f"datasource_list: [{source}]\n",
         **{f"etc/box/dmi/{key}": f"{value}\n" for key, value in told.items()},
     }

@@ -34,6 +34,7 @@ class BootedMachines(Machines):
 
     Attributes:
         guests: those that are on, by the ids of their machines.
+        wires: what their network does for them; trouble is made there.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class BootedMachines(Machines):
         super().__init__(network, folder, ready=False)
         self._cloud = cloud
         self._image = image
-        self._wires = cables
+        self.wires = cables
         self._disks: dict[str, Disk] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self.guests: dict[str, Guest] = {}
@@ -50,11 +51,11 @@ class BootedMachines(Machines):
     def meet(self, metadata: str, variables: Mapping[str, str]) -> None:
         """Lead the machines to the metadata service; variables are nothing to a real machine."""
         del variables
-        self._wires.metadata = int(metadata.rpartition(":")[2])
+        self.wires.metadata = int(metadata.rpartition(":")[2])
 
     def start(self, machine: Machine) -> None:
         """Switch it on."""
-        socket = self._wires.plug(machine.address, _DEVICES[self._cloud][0])
+        socket = self.wires.plug(machine.address, _DEVICES[self._cloud][0])
         machine.computer = socket
         guest = Guest(self._image, machine.folder, socket, machine.folder / "console.txt")
         guest.devices = {self._disk(each).device: self._names[each] for each in machine.volumes}
@@ -66,7 +67,7 @@ class BootedMachines(Machines):
         guest = self.guests.pop(machine.id, None)
         if guest is not None:
             guest.off(kindly)
-            self._wires.unplug(guest.socket)
+            self.wires.unplug(guest.socket)
             machine.computer = None
         for volume in machine.volumes:
             if volume in self._disks:
@@ -90,13 +91,13 @@ class BootedMachines(Machines):
 
     def know(self, hosts: Mapping[str, str]) -> None:
         """Let every machine, also later ones, know names."""
-        self._wires.know(hosts)
+        self.wires.know(hosts)
 
     def let_in(self, id_: str, networks: Sequence[str]) -> None:
         """Set who may connect to a machine's port 443."""
         guest = self.guests.get(id_)
         if guest is not None:
-            self._wires.let_in(guest.socket.name, networks)
+            self.wires.let_in(guest.socket.name, networks)
 
     def guest(self) -> Guest:
         """The only machine that is on."""

@@ -13,12 +13,13 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 from box import keeping
+from box.image import METADATA
 from engine.world.network import Computer, Network, ip, mac
 from engine.world.serving import Server, pass_on, serving
 
-METADATA = "169.254.169.254"
 _ORIGINAL_DESTINATION = 80
 """SO_ORIGINAL_DST of linux/netfilter_ipv4.h: where a redirected connection was to go."""
 
@@ -100,8 +101,16 @@ def _group(cable: str, networks: Sequence[str]) -> str:
     """
 
 
+class _WayOut(Server):
+    """Passes on what machines say to the rest of the world, when it is there."""
+
+    there = True
+
+
 class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
+        if not cast("_WayOut", self.server).there:
+            return
         told = self.request.getsockopt(socket.SOL_IP, _ORIGINAL_DESTINATION, 16)
         port, address = struct.unpack("!2xH4s8x", told)
         try:
@@ -115,7 +124,7 @@ class _Handler(socketserver.BaseRequestHandler):
 class Wires:
     """The cables of a world's machines."""
 
-    def __init__(self, net: Network, folder: Path, way_out: int) -> None:
+    def __init__(self, net: Network, folder: Path, way_out: _WayOut) -> None:
         self._net = net
         self._folder = folder
         self._way_out = way_out
@@ -149,6 +158,15 @@ class Wires:
         lines = "".join(f"{address} {name}\n" for name, address in hosts.items())
         (self._hosts / "names").write_text(lines)
 
+    @contextmanager
+    def without_the_rest_of_the_world(self) -> Iterator[None]:
+        """Meanwhile machines reach their cloud, and no package mirror."""
+        self._way_out.there = False
+        try:
+            yield
+        finally:
+            self._way_out.there = True
+
     def answer_names(self, domains: Mapping[str, str]) -> None:
         """Begin to give addresses, and to tell names.
 
@@ -177,7 +195,7 @@ class Wires:
             keeping.end(self._dns)
 
     def _tell_nft(self) -> None:
-        text = rules(self._net.bridge, self._groups, self.metadata, self._way_out)
+        text = rules(self._net.bridge, self._groups, self.metadata, self._way_out.server_port)
         done = subprocess.run(
             ["nft", "-f", "-"], input=text, capture_output=True, text=True, check=False
         )
@@ -196,7 +214,8 @@ class Wires:
 def wires(net: Network, folder: Path) -> Iterator[Wires]:
     """Cables of a network of tests; nothing of them is left afterwards."""
     with ExitStack() as stack:
-        port = stack.enter_context(serving(Server((net.laptop, 0), _Handler)))
-        made = Wires(net, folder, port)
+        way_out = _WayOut((net.laptop, 0), _Handler)
+        stack.enter_context(serving(way_out))
+        made = Wires(net, folder, way_out)
         stack.callback(made.remove)
         yield made

@@ -238,6 +238,12 @@ class GcpWorld:
         there = ("serviceaccount.Account", path) in self.cloud.things
         return {"name": path} if there else google_refusal(404, f"no {path}")
 
+    def _iam_credentials(self, _request: Request, path: str) -> Any:
+        """Google's own client asks where an account may be used, beside what it is asked for."""
+        if path.endswith("/allowedLocations"):
+            return {"locations": [], "encodedLocations": "0x0"}
+        return google_refusal(403, f"no access to {path}")
+
     # What happens when the program makes something
 
     def listen(self, action: Action, thing: Thing) -> None:
@@ -372,14 +378,15 @@ _PLACES = {
     "resource_manager": "/resourcemanager/v1",
     "sql": "/sql/v1",
     "iam": "/iam/v1",
+    "iam_credentials": "/iamcredentials/v1",
 }
 
 
 def _by_host(request: Request, pass_on: Callable[[Request], Answer]) -> Answer:
     """What is asked of one of Google's own names, by the path that it has here."""
-    if request.headers.get("host") == "secretmanager.googleapis.com":
-        return pass_on(replace(request, target=f"/secretmanager{request.target}"))
-    return pass_on(request)
+    service = request.headers.get("host", "").removesuffix(".googleapis.com")
+    known = service in {"iamcredentials", "secretmanager"}
+    return pass_on(replace(request, target=f"/{service}{request.target}") if known else request)
 
 
 def _json(content: Any) -> Answer:

@@ -1,0 +1,48 @@
+"""What a machine shows of itself to who looks at its sockets, files, logs and processes."""
+
+import json
+
+from box.deployed import Box
+
+# SSH and the resolver of Debian's images, and ours.
+LISTENS = {"*:22", "0.0.0.0:443", "127.0.0.53%lo:53", "127.0.0.54:53"}
+LINK_LOCAL = {"0.0.0.0:5355", "[::]:5355"}
+"""The resolver asks neighbours for names (LLMNR), by Debian's own settings."""
+
+
+def test_nothing_listens_but_what_the_image_brings_and_https(deployed: Box) -> None:
+    found = set(deployed.guest.run("ss -Hltn | awk '{print $4}'").split())
+    assert found - LINK_LOCAL == LISTENS
+
+
+def test_cloud_init_is_done_without_a_warning(deployed: Box) -> None:
+    told = json.loads(deployed.guest.attempt("cloud-init status --format json").stdout)
+    assert (told["status"], told["errors"], told["recoverable_errors"]) == ("done", [], {})
+
+
+def test_no_unit_failed(deployed: Box) -> None:
+    assert deployed.guest.run("systemctl --failed --plain --no-legend") == ""
+    assert deployed.guest.run("systemctl is-enabled unattended-upgrades").strip() == "enabled"
+
+
+def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:
+    secrets = [
+        deployed.password(),
+        *deployed.guest.run(
+            "sed -n 's/^[A-Z_]*=//p' /var/lib/trackstack/machine/data/secrets.env"
+        ).split(),
+    ]
+    assert len(secrets) >= 3
+    places = {
+        "user-data": deployed.machine.user_data,
+        "console": deployed.machine.console,
+        "journal": deployed.guest.run("journalctl --no-pager -o verbose"),
+        "process list": deployed.guest.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
+        "readable files": deployed.guest.run(
+            "runuser -u nobody -- grep -rIhsF --exclude-dir=proc --exclude-dir=sys"
+            f" {' '.join(f'-e {secret}' for secret in secrets)}"
+            " /etc /home /opt /root /run /srv /tmp /usr/local /var || true"
+        ),
+    }
+    found = [place for place, text in places.items() if any(secret in text for secret in secrets)]
+    assert found == []

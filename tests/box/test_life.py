@@ -1,0 +1,72 @@
+"""What a machine goes through, and serves again by itself."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from box.deployed import Box
+from kits import eventually
+
+BACK_SECONDS = 15.0
+BOOT_SECONDS = 120.0
+
+
+def seconds_until(condition: Callable[[], bool], patience: float) -> float:
+    """How long it took, for whoever looks at slow tests."""
+    start = time.monotonic()
+    assert eventually(condition, patience), f"not within {patience} seconds"
+    return time.monotonic() - start
+
+
+def test_a_machine_that_boots_again_serves_again_by_itself(deployed: Box) -> None:
+    run = deployed.mlflow_client()["run"]
+    before = deployed.guest.leader()
+    deployed.guest.run("systemctl reboot")
+    seconds_until(lambda: deployed.guest.leader() not in (None, before), BOOT_SECONDS)
+    seconds_until(deployed.serves, BOOT_SECONDS)
+    assert deployed.has_run(run)
+
+
+def test_power_that_fails_costs_no_run(deployed: Box) -> None:
+    run = deployed.mlflow_client()["run"]
+    deployed.machines.stop(deployed.machine, kindly=False)
+    deployed.start_again()
+    seconds_until(deployed.serves, BOOT_SECONDS)
+    assert deployed.has_run(run)
+
+
+@pytest.mark.parametrize("program", ["uvicorn", "nginx: master"])
+def test_a_program_that_is_killed_is_back(deployed: Box, program: str) -> None:
+    find = f"pgrep -o -u trackstack -f '{program}'"
+    killed = deployed.guest.run(find)
+    deployed.guest.run(f"kill -KILL {killed}")
+
+    def back() -> bool:
+        return deployed.guest.attempt(find).stdout not in ("", killed) and deployed.serves()
+
+    seconds_until(back, BACK_SECONDS)
+
+
+def test_another_machine_takes_over_address_authority_users_and_runs(deployed: Box) -> None:
+    run = deployed.mlflow_client()["run"]
+    authority = (deployed.laptop.folder("team") / "ca.pem").read_bytes()
+    address, old = deployed.machine.address, deployed.machine.id
+    deployed.lose_the_machine()
+    deployed.deploy("--refresh")
+    assert deployed.machine.id != old
+    assert deployed.machine.address == address
+    assert (deployed.laptop.folder("team") / "ca.pem").read_bytes() == authority
+    assert deployed.status() == 200
+    assert deployed.has_run(run)
+    assert "mkfs" not in deployed.machine.console
+
+
+def test_another_machine_type_is_the_same_server(deployed: Box) -> None:
+    run = deployed.mlflow_client()["run"]
+    address = deployed.machine.address
+    other = {"aws": "t3.medium", "gcp": "e2-medium"}[deployed.cloud]
+    deployed.deploy("--machine", other)
+    assert deployed.machine.address == address
+    assert deployed.status() == 200
+    assert deployed.has_run(run)
