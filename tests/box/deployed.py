@@ -80,11 +80,11 @@ class Box:
     def first_deploy(self, *more: str, ok: bool = True) -> str:
         """The first one, which lets in this computer and the host inside."""
         allow = [f"--allow={each}" for each in self.allowed]
-        return self.deploy("--user", USER, "--password-file", "first.txt", *allow, *more, ok=ok)
+        return self.deploy("--user", USER, *allow, *more, ok=ok)
 
     def password(self) -> str:
-        """The one that the first deploy wrote."""
-        return (self.laptop.home.parent / "first.txt").read_text().strip().partition(":")[2]
+        """The one that the first deploy made, as this laptop knows it."""
+        return str(json.loads((self.laptop.folder(NAME) / "credentials.json").read_text())[USER])
 
     def console(self) -> str:
         """The end of all that machines printed."""

@@ -119,4 +119,4 @@ def test_a_disk_is_formatted_only_when_it_says_that_it_is_blank(
         check=False,
     )
     assert (done.returncode, "formatted" in done.stdout) == (status, formatted)
-    assert ("left alone" in done.stderr) == (status == 1)
+    assert ("trackstack stops: " in done.stderr) == (status == 1)
