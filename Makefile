@@ -1,6 +1,6 @@
 # `make help` lists what can be made; the two that matter are `make up` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help up test soak bench lint setup setup-test lock clean
+.PHONY: help up test box box-down soak bench lint setup setup-test lock clean
 
 # Passed on: make up ARGS="--port 9000", make test ARGS="tests/unit -k names"
 ARGS ?=
@@ -16,6 +16,12 @@ up: setup ## start a tracking server on this computer and say how to connect (AR
 
 test: setup-test lint ## install what the tests need and run them all (ARGS="tests/unit -k names" for some)
 	@sh make/test.sh $(ARGS)
+
+box: setup-test ## deploy into a cloud in a box, to play with; as root on Linux (ARGS=gcp for the other cloud)
+	@PYTHONPATH=tests:. .venv/bin/python -m box up $(ARGS)
+
+box-down: ## remove that box with all that it made
+	@PYTHONPATH=tests:. .venv/bin/python -m box down
 
 soak: setup-test ## stop deploys, kill parts of a server that is written to (ARGS="--minutes 30 --seed 1")
 	@PYTHONPATH=tests .venv/bin/python -m soak $(ARGS)
