@@ -8,7 +8,7 @@ import pytest
 from box.deployed import Box
 from kits import eventually
 
-BACK_SECONDS = 15.0
+BACK_SECONDS = 60.0
 BOOT_SECONDS = 120.0
 
 
