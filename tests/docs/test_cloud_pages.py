@@ -20,7 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 ON_AWS = {
     "ACCOUNT": ACCOUNT,
     "REGION": REGION,
-    "VERSION": "$(aws s3api list-object-versions --bucket $BUCKET --prefix $STATE "
+    "VERSION": f"$(aws s3api list-object-versions --region {REGION} --bucket $BUCKET "
+    "--prefix $STATE "
     "--query 'Versions[0].VersionId' --output text)",
 }
 ON_GCP = {

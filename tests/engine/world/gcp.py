@@ -355,19 +355,19 @@ class GcpWorld:
             **instance.inputs["metadata"],
             "startup-script": machine.user_data,
         }
-        name = instance.inputs["name"]
+        called = instance.inputs["name"]
         return {
             "instance/id": machine.id,
             "instance/zone": f"projects/{NUMBER}/zones/{instance.inputs['zone']}",
-            "instance/hostname": f"{name}.c.{self.cloud.account}.internal",
+            "instance/hostname": f"{called}.c.{self.cloud.account}.internal",
             "instance/attributes/": json.dumps(attributes),
             **{f"instance/attributes/{key}": value for key, value in attributes.items()},
             "project/attributes/": "{}",
             "project/project-id": self.cloud.account,
-            f"{accounts}/default/": json.dumps(about),
             f"{accounts}/default/email": email,
-            f"{accounts}/default/token": json.dumps(token),
-            f"{accounts}/{email}/token": json.dumps(token),
+            # A client that has read the account's name asks by that from then on.
+            **{f"{accounts}/{name}/": json.dumps(about) for name in ("default", email)},
+            **{f"{accounts}/{name}/token": json.dumps(token) for name in ("default", email)},
         }
 
 
