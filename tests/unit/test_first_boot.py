@@ -7,7 +7,7 @@ import pytest
 from trackstack.desired import Applied
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError
-from trackstack.operations import waiting
+from trackstack.operations import first_boot, waiting
 from trackstack.place import Place
 
 WAITS = "[  12.3] boot.py[1]: trackstack waits: HTTP Error 403: Forbidden\r\n"
@@ -22,7 +22,7 @@ def waited(
     consoles = chain([before], repeat(before + then))
     target = environment.target
     monkeypatch.setattr(environment, "place", PLACE)
-    monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(first_boot, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(target, "console", lambda _: next(consoles), raising=False)
     monkeypatch.setattr(target, "running", lambda: True)
     monkeypatch.setattr(target, "first_word_seconds", 0.5)
@@ -42,8 +42,18 @@ def waited(
         (9 * WAITS, 6 * WAITS, "HTTP Error 403: Forbidden"),
         ("", STOPS, "cannot tell what is on /dev/sdb"),
         (STOPS, "", None),
+        ("", 60 * WAITS.replace("403: Forbidden", "404: Not Found"), None),
     ],
-    ids=["nothing", "a hiccup", "again and again", "mended", "not mended", "stops", "has stopped"],
+    ids=[
+        "nothing",
+        "a hiccup",
+        "again and again",
+        "mended",
+        "not mended",
+        "stops",
+        "has stopped",
+        "early",
+    ],
 )
 def test_what_a_first_boot_complains_of_ends_the_wait(
     environment: Environment,

@@ -1,6 +1,5 @@
 """Waits until a machine reports that it has made desired state true."""
 
-import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,16 +8,13 @@ from trackstack.control.base import read
 from trackstack.desired import Applied, Observed, StepReport, observed_key
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError
+from trackstack.operations.first_boot import FirstBoot
 
 OnSteps = Callable[[tuple[StepReport, ...]], None]
 """Told the machine's steps whenever they change."""
 
 _SILENCE_SECONDS = 900.0
 _SHOWN_LINES = 12
-_LOOK_SECONDS = 10.0
-_COMPLAINTS = 6
-"""So many in a row are no hiccup: an identity that is new takes its cloud some seconds, and the
-machine asks again after 1, 2, 4, 5, 5 seconds."""
 
 
 def observed(environment: Environment) -> Observed | None:
@@ -66,7 +62,7 @@ def wait_until_applied(
     heard: str | None = None
     # The cause of a failure told before may be mended by now; the agent's next try will say.
     stale = read(store, Observed, key)[1] if outdated is None else None
-    look = _console_looker(environment) if stale is None else lambda: None
+    boots = FirstBoot(environment) if stale is None and environment.place else None
     while True:
         report, tag = read(store, Observed, key)
         if report is not None and tag != outdated:
@@ -82,8 +78,8 @@ def wait_until_applied(
                 raise _failure(failed)
         if store.wait_for_change({key: tag}, timeout=1.0):
             continue
-        if heard is None:
-            look()
+        if boots is not None and heard is None:
+            boots.must_get_on()
         if not environment.target.running():
             raise TrackstackError(
                 f"The machine of environment {environment.name!r} does not run.",
@@ -94,46 +90,6 @@ def wait_until_applied(
                 f"The agent of environment {environment.name!r} is silent.",
                 f"Read what it logged: `trackstack logs agent -e {environment.name}`.",
             )
-
-
-def _console_looker(environment: Environment) -> Callable[[], None]:
-    """What looks now and then whether a machine without an agent says on its console why."""
-    if environment.place is None:
-        return lambda: None
-    before = complaints(_console(environment))
-    next_look = time.monotonic() + _LOOK_SECONDS
-
-    def look() -> None:
-        nonlocal next_look
-        if time.monotonic() < next_look:
-            return
-        next_look = time.monotonic() + _LOOK_SECONDS
-        console = _console(environment)
-        # What it said before this deploy may be mended by now.
-        new = complaints(console)[len(before) :]
-        if len(new) >= _COMPLAINTS or any(each.startswith("trackstack stops:") for each in new):
-            said = console[: console.rindex(new[-1])].strip().splitlines()[-_SHOWN_LINES:]
-            raise NotProvenError(
-                f"The machine's first boot does not get on: {new[-1].partition(': ')[2]}."
-                + "".join(f"\n    {line}" for line in said),
-                "Mend the cause; the same command then goes on from there. All that the machine "
-                f"says: `trackstack logs console -e {environment.name}`.",
-            )
-
-    return look
-
-
-def _console(environment: Environment) -> str:
-    # A cloud shows it late, and not of every kind of machine: then the wait is without it.
-    try:
-        return environment.cloud.console(environment.outputs.machine)
-    except TrackstackError:
-        return ""
-
-
-def complaints(console: str) -> list[str]:
-    """What user-data and its boot.py print each time that they cannot go on."""
-    return re.findall(r"trackstack (?:waits|stops): [^\r\n]+", console)
 
 
 def _reached(applied: Applied, wanted: Applied) -> bool:
