@@ -7,11 +7,11 @@ import os
 import shlex
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 import pytest
 
 from box.deployed import NAME, Box, box
@@ -50,16 +50,21 @@ def up(cloud: str = "aws") -> None:
 
 def down() -> None:
     """End the box; it takes along all that it made."""
-    if not _PID.exists():
+    running = _running()
+    if running is None:
         print("There is no box.")
         return
-    pid = int(_PID.read_text())
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + _STOP_SECONDS
-    while Path("/proc", str(pid)).exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    _PID.unlink(missing_ok=True)
+    running.terminate()
+    running.wait(_STOP_SECONDS)
+
+
+def _running() -> psutil.Process | None:
+    """The program that holds the box; its number may be another's after it was killed."""
+    try:
+        found = psutil.Process(int(_PID.read_text()))
+        return found if found.cmdline()[1:4] == ["-m", "box", "up"] else None
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
 
 
 def _told(made: Box) -> str:

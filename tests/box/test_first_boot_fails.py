@@ -1,17 +1,14 @@
 """A first boot that does not get on is told on the laptop, and healed by the next deploy."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from box.deployed import Box
 from engine.cloud import Action, Thing
 
-TOLD_SECONDS = 300.0
-"""Far less than the silence that a deploy would bear; how long it takes is no matter of a test."""
 NOTHING = json.dumps({"Version": "2012-10-17", "Statement": []})
 
 
@@ -46,13 +43,11 @@ def no_bucket(box: Box) -> Iterator[None]:
     ],
 )
 def test_a_first_boot_that_fails_is_told_and_healed(
-    empty: Box, trouble: Callable[[Box], Iterator[None]], sentence: str
+    empty: Box, trouble: Callable[[Box], AbstractContextManager[None]], sentence: str
 ) -> None:
-    with trouble(empty):  # type: ignore[attr-defined]
-        start = time.monotonic()
+    with trouble(empty):
         said = empty.first_deploy(ok=False)
         assert sentence in said
         assert "does not get on" in said
-        assert time.monotonic() - start < TOLD_SECONDS
     empty.deploy()
     assert empty.serves()

@@ -1,8 +1,5 @@
 """What a machine goes through, and serves again by itself."""
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 from box.deployed import Box
@@ -12,19 +9,14 @@ BACK_SECONDS = 60.0
 BOOT_SECONDS = 120.0
 
 
-def seconds_until(condition: Callable[[], bool], patience: float) -> float:
-    """How long it took, for whoever looks at slow tests."""
-    start = time.monotonic()
-    assert eventually(condition, patience), f"not within {patience} seconds"
-    return time.monotonic() - start
-
-
 def test_a_machine_that_boots_again_serves_again_by_itself(deployed: Box) -> None:
     run = deployed.mlflow_client()["run"]
     before = deployed.guest.leader()
     deployed.guest.run("systemctl reboot")
-    seconds_until(lambda: deployed.guest.leader() not in (None, before), BOOT_SECONDS)
-    seconds_until(deployed.serves, BOOT_SECONDS)
+    assert eventually(lambda: deployed.guest.leader() not in (None, before), BOOT_SECONDS), (
+        "the machine never ended"
+    )
+    assert eventually(deployed.serves, BOOT_SECONDS), deployed.console()
     assert deployed.has_run(run)
 
 
@@ -32,7 +24,7 @@ def test_power_that_fails_costs_no_run(deployed: Box) -> None:
     run = deployed.mlflow_client()["run"]
     deployed.machines.stop(deployed.machine, kindly=False)
     deployed.start_again()
-    seconds_until(deployed.serves, BOOT_SECONDS)
+    assert eventually(deployed.serves, BOOT_SECONDS), deployed.console()
     assert deployed.has_run(run)
 
 
@@ -45,7 +37,7 @@ def test_a_program_that_is_killed_is_back(deployed: Box, program: str) -> None:
     def back() -> bool:
         return deployed.guest.attempt(find).stdout not in ("", killed) and deployed.serves()
 
-    seconds_until(back, BACK_SECONDS)
+    assert eventually(back, BACK_SECONDS), deployed.guest.attempt("ps -ef").stdout
 
 
 def test_another_machine_takes_over_address_authority_users_and_runs(deployed: Box) -> None:
