@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trackstack.environment import Environment
     from trackstack.operations.deploy import Deployed
     from trackstack.operations.plan import Intent
+    from trackstack.operations.users import Login
     from trackstack.spec import Asked
     from trackstack.targets.base import Result
 
@@ -47,10 +48,12 @@ def local(
     chosen = for_deploy(environment, "local", file)
     watcher = Watcher(
         on_intent=lambda intent, _: _announce(chosen, intent),
+        on_logins=lambda logins: _write(logins, password_file),
         on_steps=console.Steps(),
         on_check=console.check_line,
     )
-    _finish(deploy(chosen, "local", asked, file, watcher), show_passwords, password_file, json)
+    done = deploy(chosen, "local", asked, file, watcher)
+    _finish(done, show_passwords, password_file is not None, json)
 
 
 @with_spec_flags("aws")
@@ -139,13 +142,14 @@ def _in_a_cloud(
     watcher = Watcher(
         on_intent=lambda intent, forecast: _agree(chosen, intent, forecast, yes),
         on_event=Resources(),
+        on_logins=lambda logins: _write(logins, password_file),
         on_steps=console.Steps(),
         on_check=console.check_line,
     )
     done = deploy(
         chosen, target, asked, file, watcher, own_network=network_of_caller(), refresh=refresh
     )
-    _finish(done, show_passwords, password_file, json)
+    _finish(done, show_passwords, password_file is not None, json)
 
 
 def _have_engine(environment: "Environment") -> None:
@@ -173,13 +177,16 @@ def _agree(
         console.must_agree("Go ahead?")
 
 
-def _finish(done: "Deployed", show_passwords: bool, password_file: Path | None, json: bool) -> None:
+def _write(logins: "list[Login]", password_file: Path | None) -> None:
     if password_file is not None:
-        console.passwords(done.logins, False, password_file)
+        console.passwords(logins, False, password_file)
+
+
+def _finish(done: "Deployed", show_passwords: bool, in_file: bool, json: bool) -> None:
     if json:
         console.document(_as_document(done, show_passwords))
     else:
-        _tell(done, show_passwords, password_file is not None)
+        _tell(done, show_passwords, in_file)
 
 
 def _announce(environment: "Environment", intent: "Intent") -> None:

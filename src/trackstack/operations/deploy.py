@@ -28,10 +28,13 @@ class Watcher:
     Attributes:
         on_intent: before anything is changed, with what a cloud's engine would do; whatever it
             raises ends the deploy.
+        on_logins: people with their new passwords, as soon as those are written: a deploy that
+            fails afterwards has let them in.
     """
 
     on_intent: Callable[[Intent, Result | None], None] = lambda _intent, _forecast: None
     on_event: Tell = lambda _: None
+    on_logins: Callable[[list[Login]], None] = lambda _: None
     on_steps: Callable[[tuple[StepReport, ...]], None] = lambda _: None
     on_check: Callable[[Check], None] = lambda _: None
 
@@ -115,6 +118,7 @@ def deploy(
             watcher.on_event(event)
 
         logins = _write_desired(environment, intent, tell, refresh)
+        watcher.on_logins(logins)
         outdated = report_tag(environment)
         started = not environment.target.running()
         came_back = before is not None and before.removed is not None
