@@ -1,5 +1,6 @@
 """The rendered settings under the real nginx, with a small upstream where MLflow would be."""
 
+import _thread
 import base64
 import json
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from kits import free_port
@@ -319,8 +321,12 @@ def running_upstream(path: Path) -> Iterator[Upstream]:
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
     request_queue_size = 2048  # uvicorn's
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Not by threading: that has coverage trace each thread, and where hundreds begin at once
+        # Python 3.11 lets a few of them fail ("another trace function is being installed").
+        _thread.start_new_thread(self.process_request_thread, (request, client_address))
 
     def handle_error(self, *_: object) -> None:
         """Quiet: a test, or nginx, went away before its answer."""
