@@ -75,6 +75,8 @@ class Cloud:
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._troubles: list[Trouble] = []
+        self._lines: set[str] = set()
+        self._dead: set[str] = set()
 
     def number(self) -> int:
         """A number that was never given before."""
@@ -113,6 +115,20 @@ class Cloud:
         with self.lock:
             self._troubles.clear()
 
+    def connect(self, line: str) -> None:
+        """Know a connection over which a run of the engine speaks."""
+        with self.lock:
+            self._lines.add(line)
+
+    def hang_up(self) -> None:
+        """Let nothing arrive any more of what runs sent that were killed.
+
+        A request of a killed run may still lie in a queue here, and would be done after the next
+        look at the cloud: nothing could tell then that it is to come.
+        """
+        with self.lock:
+            self._dead |= self._lines
+
     def refuse(self, action: Action, kind: str, sentence: str, times: int = 1) -> None:
         """Let the cloud say no."""
 
@@ -129,8 +145,15 @@ class Cloud:
 
         self.trouble(action, kind, after=lost)
 
-    def next_trouble(self, action: Action, kind: str) -> Trouble | None:
+    def next_trouble(self, action: Action, kind: str, line: str) -> Trouble | None:
+        """What is to go wrong with a request.
+
+        Raises:
+            Lost: it came over a connection of a run that is dead.
+        """
         with self.lock:
+            if line in self._dead:
+                raise Lost(f"{kind}: the request never arrived")
             for trouble in self._troubles:
                 if trouble.action == action and trouble.kind in (kind, "*") and trouble.times:
                     trouble.times -= 1

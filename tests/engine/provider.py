@@ -64,6 +64,7 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
         )
 
     def Configure(self, request: Any, context: Any) -> Any:
+        self.cloud.connect(context.peer())
         settings = wire.plain(wire.read(request.args))
         if self.cloud.package == "gcp":
             if settings.get("project") != self.cloud.account:
@@ -215,10 +216,10 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
     @contextlib.contextmanager
     def _asked(self, action: Any, kind: str, context: Any) -> Iterator[None]:
         """Note what was asked, let happen what is to go wrong, and tell what was refused."""
-        if action != "read":
-            self.cloud.calls.append((action, kind))
-        trouble = self.cloud.next_trouble(action, kind)
         try:
+            trouble = self.cloud.next_trouble(action, kind, context.peer())
+            if action != "read":
+                self.cloud.calls.append((action, kind))
             if trouble and trouble.before:
                 trouble.before()
             yield

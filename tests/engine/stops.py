@@ -64,6 +64,7 @@ def stopped_at_each(
             else:
                 run.kill()
                 end.result(_SECONDS)
+                cloud.hang_up()
             stop.over.set()
             code, told = end.result(_SECONDS)
         cloud.calm()
