@@ -292,6 +292,19 @@ class Applied(Part):
     cleanup: int = 0
 
 
+class Patches(Part):
+    """How far the updates of a machine's operating system have got.
+
+    Attributes:
+        last: since when something may be missing: the last time that all there was to install was
+            installed by itself; None before the first time.
+        reboot_pending: whether what was installed holds only after a restart, such as a kernel.
+    """
+
+    last: AwareDatetime | None
+    reboot_pending: bool
+
+
 class Observed(Document):
     """What a machine says of itself.
 
@@ -305,6 +318,8 @@ class Observed(Document):
         heartbeat: when this was written.
         agent: the id of the agent that writes this; None where the kit's own Python runs it.
         agent_problem: why the wanted agent is not the one that runs, or None.
+        patches: of the operating system; None where that is not the kit's to look after, and of
+            an agent that does not tell.
     """
 
     KEY: ClassVar[str] = "observed/machines/ID.json"
@@ -320,6 +335,7 @@ class Observed(Document):
     heartbeat: AwareDatetime
     agent: str | None = None
     agent_problem: str | None = None
+    patches: Patches | None = None
 
     def failed_step(self) -> StepReport | None:
         """The step that failed in the last round."""

@@ -113,6 +113,16 @@ class Box:
         except httpx.TransportError:
             return False
 
+    def patches(self) -> dict[str, Any]:
+        """What `trackstack status` says of the machine's updates, as they are now."""
+        # Its next report would come within a minute; for a user's time it comes at once.
+        self.laptop.run("users", "add", "nobody", "-e", NAME, "--show-passwords")
+        self.laptop.run("users", "remove", "nobody", "-e", NAME)
+        told: dict[str, Any] = json.loads(self.laptop.run("status", "-e", NAME, "--json").stdout)[
+            "patches"
+        ]
+        return told
+
     def has_run(self, run: str) -> bool:
         """Whether a run is there, as a client here finds."""
         return self._ask(f"/api/2.0/mlflow/runs/get?run_id={run}") == 200

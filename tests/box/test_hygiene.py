@@ -1,6 +1,7 @@
 """What a machine shows of itself to who looks at its sockets, files, logs and processes."""
 
 import json
+from datetime import UTC, datetime
 
 from box.deployed import Box
 
@@ -8,6 +9,7 @@ from box.deployed import Box
 LISTENS = {"*:22", "0.0.0.0:443", "127.0.0.53%lo:53", "127.0.0.54:53"}
 LINK_LOCAL = {"0.0.0.0:5355", "[::]:5355"}
 """The resolver asks neighbours for names (LLMNR), by Debian's own settings."""
+KERNEL_HOOK = "/etc/kernel/postinst.d/unattended-upgrades"
 
 
 def test_nothing_listens_but_what_the_image_brings_and_https(deployed: Box) -> None:
@@ -23,6 +25,25 @@ def test_cloud_init_is_done_without_a_warning(deployed: Box) -> None:
 def test_no_unit_failed(deployed: Box) -> None:
     assert deployed.guest.run("systemctl --failed --plain --no-legend") == ""
     assert deployed.guest.run("systemctl is-enabled unattended-upgrades").strip() == "enabled"
+
+
+def test_updates_install_themselves_and_status_says_so(deployed: Box) -> None:
+    guest = deployed.guest
+    timers = "apt-daily.timer apt-daily-upgrade.timer"
+    assert guest.run(f"systemctl is-enabled {timers}; systemctl is-active {timers}").split() == (
+        2 * ["enabled"] + 2 * ["active"]
+    )
+    guest.run("rm -f /var/lib/apt/periodic/*-stamp")
+    assert deployed.patches() == {"last": None, "reboot_pending": False}
+    before = datetime.now(UTC).replace(microsecond=0)
+    # What the timers start once a day; a kernel, which no container has, would run the hook.
+    guest.run("systemctl start apt-daily.service && systemctl start apt-daily-upgrade.service")
+    guest.run(f"DPKG_MAINTSCRIPT_PACKAGE=linux-image-amd64 {KERNEL_HOOK}")
+    told = deployed.patches()
+    guest.run("rm /run/reboot-required*")
+    assert before <= datetime.fromisoformat(told["last"]) <= datetime.now(UTC)
+    assert told["reboot_pending"]
+    assert not deployed.patches()["reboot_pending"]
 
 
 def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:

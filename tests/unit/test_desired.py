@@ -52,6 +52,13 @@ def test_a_document_comes_back_from_its_bytes_as_it_was(document: Any) -> None:
     assert again.to_bytes() == document.to_bytes()
 
 
+@pytest.mark.parametrize("key", ["patches", "agent", "agent_problem"])
+def test_a_report_of_an_agent_that_did_not_know_a_key_yet_is_read(key: str) -> None:
+    content = json.loads(OBSERVED.to_bytes())
+    assert content.pop(key) is None
+    assert Observed.from_bytes(json.dumps(content).encode()) == OBSERVED
+
+
 def changed(document: Any, place: str, value: object) -> bytes:
     """A document's bytes with one value changed, or left out when it is '…'."""
     content = json.loads(document.to_bytes())

@@ -11,6 +11,7 @@ from platform import python_version
 
 from trackstack.agent import folders, itself
 from trackstack.agent.ensure_release import live_release_id
+from trackstack.agent.patches import patches
 from trackstack.control.base import ConflictError, ControlStore
 from trackstack.desired import Applied, Observed, StepReport, observed_key
 from trackstack.errors import TrackstackError
@@ -46,6 +47,7 @@ class Reporter:
             heartbeat=datetime.now(UTC),
             agent=itself.running(),
             agent_problem=itself.refusal(),
+            patches=patches(),
         )
         try:
             self._put(report.to_bytes())

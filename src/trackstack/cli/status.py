@@ -9,6 +9,7 @@ from trackstack.cli.options import EnvironmentOption, JsonOption
 from trackstack.errors import NotProvenError
 
 if TYPE_CHECKING:
+    from trackstack.desired import Patches
     from trackstack.operations.status import Status
 
 
@@ -41,6 +42,7 @@ def _lines(seen: "Status") -> list[str]:
         "versions": ", ".join(f"{name} {seen.versions[name]}" for name in sorted(seen.versions)),
         "release": seen.release or "",
         "last report": f"{seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else "",
+        **_patches(seen.patches),
     }
     lines = [f"{name:<12} {text}" for name, text in told.items() if text]
     if seen.room:
@@ -51,3 +53,13 @@ def _lines(seen: "Status") -> list[str]:
             seen.failed.output or "",
         ]
     return lines
+
+
+def _patches(seen: "Patches | None") -> dict[str, str]:
+    if seen is None:
+        return {}
+    last = f"{seen.last:%Y-%m-%d %H:%M} UTC" if seen.last else "not yet; Debian does it once a day"
+    return {
+        "last patched": last,
+        "reboot": "pending: a new kernel waits for it" if seen.reboot_pending else "",
+    }

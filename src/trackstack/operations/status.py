@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from trackstack import environment as environments
-from trackstack.desired import Observed, Part, StepReport, User
+from trackstack.desired import Observed, Part, Patches, StepReport, User
 from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
@@ -25,6 +25,7 @@ class Status(Part):
         room: what is wrong with the room it has left to store in, or None.
         at_login: whether it is started when this person logs in.
         release: the id of the release that serves.
+        patches: how far the updates of its operating system have got, on a machine in a cloud.
     """
 
     environment: str
@@ -40,6 +41,7 @@ class Status(Part):
     people: int
     stored_bytes: int | None
     heartbeat: datetime | None
+    patches: Patches | None
     kit: str
 
 
@@ -75,6 +77,7 @@ def status(environment: Environment) -> Status:
         # In a cloud, counting takes as long as there are artifacts.
         stored_bytes=None if environment.place else environment.target.stored_bytes(),
         heartbeat=report.heartbeat if report else None,
+        patches=report.patches if report else None,
         kit=record.kit,
     )
 
