@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,12 @@ def run_round(deadly: Deadly) -> bool:
     return loop.converge(this, reporter, Applied())[1]
 
 
-def main() -> None:
+def serve(run: Callable[[Deadly], bool]) -> None:
+    """Carry out orders until there are no more.
+
+    Args:
+        run: one round; returns whether it ended well.
+    """
     for line in sys.stdin:
         order = json.loads(line)
         ours, theirs = os.pipe()
@@ -106,7 +112,7 @@ def main() -> None:
         if child == 0:
             healthy = False
             try:
-                healthy = run_round(Deadly(order["step"], order["at"], theirs))
+                healthy = run(Deadly(order["step"], order["at"], theirs))
             finally:
                 os._exit(0 if healthy else 1)
         os.close(theirs)
@@ -118,4 +124,5 @@ def main() -> None:
         sys.stdout.flush()
 
 
-main()
+if __name__ == "__main__":
+    serve(run_round)

@@ -21,13 +21,15 @@ class ManagedDatabase:
 
     Attributes:
         address: of this computer, at which it listens.
+        port: likewise.
         programs: the folder of PostgreSQL's programs.
         master: the role that the cloud's user logs in as.
         password: the master's, at the moment.
     """
 
-    def __init__(self, address: str, clients: str, master: str) -> None:
+    def __init__(self, address: str, clients: str, master: str, port: int = 5432) -> None:
         self.address = address
+        self.port = port
         self.password = token_urlsafe(24)
         self._clients = clients
         self.master = master
@@ -62,7 +64,7 @@ class ManagedDatabase:
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """Run a statement as the cloud itself; returns the rows, one a line."""
-        place = ("-h", self._folder, "-U", _OWNER, "-d", database)
+        place = ("-h", self._folder, "-p", str(self.port), "-U", _OWNER, "-d", database)
         return self._run("psql", *place, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", say=text)
 
     def stop(self) -> None:
@@ -93,6 +95,7 @@ class ManagedDatabase:
         )
         settings = {
             "listen_addresses": self.address,
+            "port": self.port,
             "unix_socket_directories": self._folder,
             "ssl": "on",
             "ssl_cert_file": self._folder / "server.crt",
@@ -111,7 +114,7 @@ class ManagedDatabase:
                 start_new_session=True,
             )
         until = time.monotonic() + _START_SECONDS
-        ready = [self.programs / "pg_isready", "--quiet", "-h", self._folder]
+        ready = [self.programs / "pg_isready", "--quiet", "-h", self._folder, "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode != 0:
             text = (self._folder / "log").read_text()
             assert time.monotonic() < until, f"PostgreSQL does not start:\n{text}"

@@ -16,7 +16,7 @@ from trackstack import agent_archive, lock
 from trackstack.desired import content_id
 
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])
-_DRIVERS = {
+DRIVERS = {
     "aws": [lock.POSTGRESQL_DRIVER, lock.S3_CLIENT],
     "gcp": [lock.POSTGRESQL_DRIVER, lock.GCS_CLIENT],
 }
@@ -30,7 +30,7 @@ def seed(volume: Path, cloud: str) -> None:
         volume: an empty folder.
         cloud: 'aws' or 'gcp'.
     """
-    server = lock.for_mlflow(lock.DEFAULT_MLFLOW, _DRIVERS[cloud])
+    server = lock.for_mlflow(lock.DEFAULT_MLFLOW, DRIVERS[cloud])
     name = content_id(server)
     _link(
         _made_once(f"packages-{name}", lambda folder: _make_server(folder, server)),
