@@ -18,8 +18,8 @@ def render_user_data(cloud: str, store_address: str) -> str:
     """The user-data of a cloud's machine: the same bytes for the same address and kit.
 
     Args:
-        cloud: 'aws', where cloud-init runs it once, or 'gcp', where Google's agent runs it at
-            every boot.
+        cloud: 'gcp', where Google's agent runs it at every boot, or 'aws', where cloud-init would
+            run it once: there it links itself to the scripts for every boot.
         store_address: of the control store, such as 's3://bucket?region=…&owner=…'.
     """
     boot = (bundle.templates() / "cloud-init" / "boot.py").read_bytes()

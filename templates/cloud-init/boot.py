@@ -221,6 +221,9 @@ def choose(state):
 
 if __name__ == "__main__":
     os.umask(0o077)
-    AGENTS.mkdir(exist_ok=True)
-    known = json.loads(STATE.read_text()) if STATE.is_file() else {}
-    become_agent(known) if sys.argv[3:] else become_supervisor(known)
+    try:
+        AGENTS.mkdir(exist_ok=True)
+        known = json.loads(STATE.read_text()) if STATE.is_file() else {}
+        become_agent(known) if sys.argv[3:] else become_supervisor(known)
+    except Exception as problem:
+        sys.exit(f"trackstack waits: {problem}")  # to be started again

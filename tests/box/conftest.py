@@ -8,10 +8,10 @@ import pytest
 from box.deployed import Box, box
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Box]:
-    """AWS, with nothing in it yet."""
-    with box("aws", tmp_path) as made:
+@pytest.fixture(params=["aws", "gcp"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
+    """A cloud, with nothing in it yet."""
+    with box(request.param, tmp_path) as made:
         yield made
 
 

@@ -35,6 +35,7 @@ class BootedMachines(Machines):
     Attributes:
         guests: those that are on, by the ids of their machines.
         wires: what their network does for them; trouble is made there.
+        found: files that a machine's disk has from the beginning, besides its firmware's.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class BootedMachines(Machines):
         self._disks: dict[str, Disk] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self.guests: dict[str, Guest] = {}
+        self.found: dict[str, str] = {}
 
     def meet(self, metadata: str, variables: Mapping[str, str]) -> None:
         """Lead the machines to the metadata service; variables are nothing to a real machine."""
@@ -60,7 +62,7 @@ class BootedMachines(Machines):
         guest = Guest(self._image, machine.folder, socket, machine.folder / "console.txt")
         guest.devices = {self._disk(each).device: self._names[each] for each in machine.volumes}
         self.guests[machine.id] = guest
-        guest.boot(firmware(self._cloud))
+        guest.boot(firmware(self._cloud) | self.found)
 
     def stop(self, machine: Machine, kindly: bool = True) -> None:
         """Switch it off, or let its power fail."""

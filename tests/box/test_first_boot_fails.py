@@ -3,13 +3,20 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 
 from box.deployed import Box
 from engine.cloud import Action, Thing
+from kits import eventually
 
-NOTHING = json.dumps({"Version": "2012-10-17", "Statement": []})
+NOBODY = {
+    "iam.RolePolicy": ("policy", json.dumps({"Version": "2012-10-17", "Statement": []})),
+    "storage.BucketIAMMember": ("role", "roles/none"),
+}
+"""Where each cloud keeps what a machine may do, and a value of it that allows nothing."""
+SMALL = "usr/local/lib"
 
 
 @contextmanager
@@ -19,28 +26,41 @@ def no_mirror(box: Box) -> Iterator[None]:
 
 
 @contextmanager
-def no_bucket(box: Box) -> Iterator[None]:
-    """Who made the role's policy forgot what it is for."""
-    meant: dict[str, str] = {}
+def no_rights(box: Box) -> Iterator[None]:
+    """Who made the machine's identity forgot what it is for."""
+    meant: list[tuple[dict[str, Any], str, str]] = []
 
     def forget(action: Action, thing: Thing) -> None:
-        if (action, thing.kind) == ("create", "iam.RolePolicy"):
-            meant[thing.id] = thing.inputs["policy"]
-            thing.inputs["policy"] = NOTHING
+        if action == "create" and thing.kind in NOBODY:
+            key, nothing = NOBODY[thing.kind]
+            meant.append((thing.inputs, key, thing.inputs[key]))
+            thing.inputs[key] = nothing
 
     box.world.cloud.listeners.append(forget)
     yield
     box.world.cloud.listeners.remove(forget)
-    for thing in box.world.cloud.of("iam.RolePolicy"):
-        thing.inputs["policy"] = meant[thing.id]
+    for inputs, key, value in meant:
+        inputs[key] = value
+
+
+@contextmanager
+def full_disk(box: Box) -> Iterator[None]:
+    """There is no room for the first file of some size, until somebody makes some."""
+    box.machines.found["etc/fstab"] = f"tmpfs /{SMALL} tmpfs size=4k 0 0\n"
+    yield
+    box.guest.run(f"umount /{SMALL}")
 
 
 @pytest.mark.parametrize(
-    ("trouble", "sentence"),
+    ("empty", "trouble", "sentence"),
     [
-        (no_mirror, "cannot install nginx python3-venv unattended-upgrades"),
-        (no_bucket, "HTTP Error 403"),
+        ("aws", no_mirror, "cannot install nginx python3-venv unattended-upgrades"),
+        ("gcp", no_mirror, "cannot install nginx python3-venv unattended-upgrades"),
+        ("aws", no_rights, "HTTP Error 403"),
+        ("gcp", no_rights, "HTTP Error 403"),
+        ("aws", full_disk, "No space left on device"),
     ],
+    indirect=["empty"],
 )
 def test_a_first_boot_that_fails_is_told_and_healed(
     empty: Box, trouble: Callable[[Box], AbstractContextManager[None]], sentence: str
@@ -49,5 +69,24 @@ def test_a_first_boot_that_fails_is_told_and_healed(
         said = empty.first_deploy(ok=False)
         assert sentence in said
         assert "does not get on" in said
+    empty.deploy()
+    assert empty.serves()
+
+
+@pytest.mark.parametrize("empty", ["aws"], indirect=True)
+def test_a_first_boot_that_a_power_cut_ends_in_the_middle_of_packages_goes_on_at_the_next(
+    empty: Box,
+) -> None:
+    with no_mirror(empty):
+        empty.first_deploy(ok=False)
+    # Its own next try succeeds. dpkg keeps here what it has not finished.
+    unfinished = "var/lib/dpkg/updates"
+    begun = eventually(
+        lambda: empty.guest.attempt(f"ls /{unfinished} | grep .").returncode == 0, 120
+    )
+    assert begun, f"it does not try again:\n{empty.console()}"
+    empty.machines.stop(empty.machine, kindly=False)
+    assert list((empty.machine.folder / "upper" / unfinished).iterdir()), "dpkg was not interrupted"
+    empty.start_again()
     empty.deploy()
     assert empty.serves()
