@@ -5,12 +5,13 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -18,6 +19,7 @@ from box.guests import Guest
 from box.machines import BootedMachines, booted
 from engine.rooms import PROJECT
 from engine.world.aws import AwsWorld, Laptop, aws_world
+from engine.world.database import ManagedDatabase
 from engine.world.gcp import GcpWorld, gcp_world
 from engine.world.machines import Machine
 from engine.world.network import Computer
@@ -28,6 +30,7 @@ CLIENT = Path(__file__).parents[1] / "e2e" / "round_trip.py"
 _READ = "/api/2.0/mlflow/experiments/search?max_results=1"
 _DEPLOY_SECONDS = 600
 _ANSWER_SECONDS = 1.0
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,19 @@ class Box:
 
     def status(self, user: str = USER, password: str | None = None) -> int:
         """What a client here gets that trusts only the environment's own authority."""
-        return self._ask(_READ, user, password)
+        with self.client(user, password) as client:
+            return client.get(_READ).status_code
 
-    def _ask(self, path: str, user: str = USER, password: str | None = None) -> int:
-        authority = self.laptop.folder(NAME) / "ca.pem"
-        context = ssl.create_default_context(cafile=authority)
-        with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
-            url = f"https://{self.machine.address}{path}"
-            return client.get(url, auth=(user, password or self.password())).status_code
+    def client(self, user: str = USER, password: str | None = None) -> httpx.Client:
+        """A client here that logs in, trusts only that authority and waits half a minute."""
+        context = ssl.create_default_context(cafile=self.laptop.folder(NAME) / "ca.pem")
+        return httpx.Client(
+            base_url=f"https://{self.machine.address}",
+            auth=(user, password or self.password()),
+            verify=context,
+            trust_env=False,
+            timeout=_PATIENCE_SECONDS,
+        )
 
     def serves(self) -> bool:
         """Whether MLflow answers to whom logs in."""
@@ -125,7 +133,25 @@ class Box:
 
     def has_run(self, run: str) -> bool:
         """Whether a run is there, as a client here finds."""
-        return self._ask(f"/api/2.0/mlflow/runs/get?run_id={run}") == 200
+        with self.client() as client:
+            return client.get(f"/api/2.0/mlflow/runs/get?run_id={run}").is_success
+
+    def artifact(self, logged: Mapping[str, Any]) -> httpx.Response:
+        """What a client here gets that asks for the artifact which `mlflow_client` logged."""
+        folder = urlsplit(logged["address"]).path
+        with self.client() as client:
+            return client.get(f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin")
+
+    def file_system(self) -> str:
+        """The identity of the data disk's; a disk that is formatted gets another."""
+        device = "$(findmnt --noheadings --output SOURCE /var/lib/trackstack)"
+        return self.guest.run(f"blkid -p -s UUID -o value {device}").strip()
+
+    @property
+    def database(self) -> ManagedDatabase:
+        """The cloud's PostgreSQL."""
+        (found,) = self.world.databases.values()
+        return found
 
     def lose_the_machine(self) -> None:
         """Somebody deletes it by the cloud's own means; its address and its volume stay."""

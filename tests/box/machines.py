@@ -47,6 +47,7 @@ class BootedMachines(Machines):
         self.wires = cables
         self._disks: dict[str, Disk] = {}
         self._names: dict[str, tuple[str, ...]] = {}
+        self._reach: dict[str, Sequence[str]] = {}
         self.guests: dict[str, Guest] = {}
         self.found: dict[str, str] = {}
 
@@ -62,6 +63,8 @@ class BootedMachines(Machines):
         guest = Guest(self._image, machine.folder, socket, machine.folder / "console.txt")
         guest.devices = {self._disk(each).device: self._names[each] for each in machine.volumes}
         self.guests[machine.id] = guest
+        for address, ids in self._reach.items():
+            self.let_reach(address, ids)
         guest.boot(firmware(self._cloud) | self.found)
 
     def stop(self, machine: Machine, kindly: bool = True) -> None:
@@ -100,6 +103,12 @@ class BootedMachines(Machines):
         guest = self.guests.get(id_)
         if guest is not None:
             self.wires.let_in(guest.socket.name, networks)
+
+    def let_reach(self, address: str, ids: Sequence[str]) -> None:
+        """Set which machines, and so who at all, may connect to a service's address."""
+        self._reach[address] = ids
+        guests = [self.guests[each] for each in ids if each in self.guests]
+        self.wires.guard(address, [guest.socket.name for guest in guests])
 
     def guest(self) -> Guest:
         """The only machine that is on."""

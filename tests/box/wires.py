@@ -2,17 +2,19 @@
 
 Each machine hangs on a cable of its own. The host gives it its address by DHCP, tells it names,
 leads 169.254.169.254 to the metadata service and everything that is not of this network out to the
-real world, and lets in what the machine's security group says. No setting of the whole host is
-changed, so worlds do not get into each other's way.
+real world, lets in what the machine's security group says, and keeps others from a service that is
+for machines only. No setting of the whole host is changed, so worlds do not get into each other's
+way.
 """
 
 import socket
 import socketserver
 import struct
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import cast
 
 from box import keeping
@@ -52,18 +54,31 @@ class Socket(Computer):
                 Path("/proc/sys/net/ipv4/conf", device, setting).write_text("1")
 
 
-def rules(table: str, groups: Mapping[str, Sequence[str]], metadata: int, way_out: int) -> str:
+def rules(
+    table: str,
+    groups: Mapping[str, Sequence[str]],
+    services: Mapping[str, Sequence[str]],
+    away: Iterable[str],
+    *,
+    metadata: int,
+    way_out: int,
+) -> str:
     """What nft is told.
 
     Args:
         table: its name; each cable's name begins with it.
         groups: the networks that may connect to port 443, by cable.
+        services: the cables from which alone an address of the host is reached.
+        away: addresses of the host that nobody reaches.
         metadata: the port of the metadata service on the host.
         way_out: the port of the way to the rest of the world.
     """
     chains = "\n".join(_group(cable, networks) for cable, networks in groups.items())
     jumps = ", ".join(f'"{cable}" : jump {cable}' for cable in groups)
     each = f"oifname vmap {{ {jumps} }}" if groups else ""
+    guards = "\n".join(_guard(address, cables) for address, cables in services.items())
+    to_nobody = "\n".join(f"ip daddr {address} counter drop" for address in away)
+    from_nobody = "\n".join(f"ip saddr {address} counter drop" for address in away)
     return f"""
         table inet {table}
         delete table inet {table}
@@ -73,8 +88,14 @@ def rules(table: str, groups: Mapping[str, Sequence[str]], metadata: int, way_ou
                 type filter hook forward priority 0;
                 {each}
             }}
+            chain to_host {{
+                type filter hook input priority 0;
+                {to_nobody}
+                {guards}
+            }}
             chain from_host {{
                 type filter hook output priority 0;
+                {from_nobody}
                 {each}
             }}
             chain from_machines {{
@@ -86,6 +107,12 @@ def rules(table: str, groups: Mapping[str, Sequence[str]], metadata: int, way_ou
             }}
         }}
     """
+
+
+def _guard(address: str, cables: Sequence[str]) -> str:
+    names = ", ".join(f'"{cable}"' for cable in cables)
+    others = f"iifname != {{ {names} }}" if cables else ""
+    return f"ip daddr {address} {others} counter drop"
 
 
 def _group(cable: str, networks: Sequence[str]) -> str:
@@ -129,6 +156,9 @@ class Wires:
         self._folder = folder
         self._way_out = way_out
         self._groups: dict[str, Sequence[str]] = {}
+        self._services: dict[str, Sequence[str]] = {}
+        self._away: list[str] = []
+        self._telling = Lock()
         self._dns: subprocess.Popen[bytes] | None = None
         self.metadata = 9
         """Port 9 discards: nobody answers before there is a metadata service."""
@@ -152,6 +182,22 @@ class Wires:
         """Set who may connect to port 443 of a machine; nobody may to another."""
         self._groups[cable] = networks
         self._tell_nft()
+
+    def guard(self, address: str, cables: Sequence[str]) -> None:
+        """Let nobody connect to an address of the host but machines, by their cables."""
+        self._services[address] = cables
+        self._tell_nft()
+
+    @contextmanager
+    def away(self, address: str) -> Iterator[None]:
+        """Meanwhile all that is sent to an address of the host, or comes from it, gets lost."""
+        self._away.append(address)
+        self._tell_nft()
+        try:
+            yield
+        finally:
+            self._away.remove(address)
+            self._tell_nft()
 
     def know(self, hosts: Mapping[str, str]) -> None:
         """Give names addresses, in all machines."""
@@ -195,10 +241,19 @@ class Wires:
             keeping.end(self._dns)
 
     def _tell_nft(self) -> None:
-        text = rules(self._net.bridge, self._groups, self.metadata, self._way_out.server_port)
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=text, capture_output=True, text=True, check=False
-        )
+        # What a cloud makes side by side must not be told in another order than it was written.
+        with self._telling:
+            text = rules(
+                self._net.bridge,
+                self._groups,
+                self._services,
+                self._away,
+                metadata=self.metadata,
+                way_out=self._way_out.server_port,
+            )
+            done = subprocess.run(
+                ["nft", "-f", "-"], input=text, capture_output=True, text=True, check=False
+            )
         assert done.returncode == 0, f"nft: {done.stderr}\n{text}"
 
     @property

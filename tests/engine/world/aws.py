@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -287,25 +287,32 @@ class AwsWorld:
             self._let_in()
 
     def _let_in(self) -> None:
-        """Have every machine let in whom its security groups say."""
-        for instance in self.cloud.of("ec2.Instance"):
-            interface = self.cloud.things.get(
-                (
-                    "ec2.NetworkInterface",
-                    instance.inputs["primaryNetworkInterface"]["networkInterfaceId"],
-                )
-            )
-            groups = interface.inputs.get("securityGroups", []) if interface else []
-            self.machines.let_in(
-                instance.id,
-                [
-                    cidr
-                    for group in groups
-                    for rule in self.cloud.things["ec2.SecurityGroup", group].inputs["ingress"]
-                    if rule["fromPort"] <= 443 <= rule["toPort"]
-                    for cidr in rule.get("cidrBlocks", [])
-                ],
-            )
+        """Have every machine and every database let in whom its security groups say."""
+        groups = {each.id: self._groups(each) for each in self.cloud.of("ec2.Instance")}
+        for id_, own in groups.items():
+            self.machines.let_in(id_, self._ingress(own, 443, "cidrBlocks"))
+        for database in self.cloud.of("rds.Instance"):
+            let_in = self._ingress(database.inputs["vpcSecurityGroupIds"], 5432, "securityGroups")
+            reach = [id_ for id_, own in groups.items() if set(own) & set(let_in)]
+            # Nowhere yet while it is being made.
+            address = self._hosts.get(str(database.computed["address"]))
+            if address is not None:
+                self.machines.let_reach(address, reach)
+
+    def _groups(self, instance: Thing) -> list[str]:
+        id_ = instance.inputs["primaryNetworkInterface"]["networkInterfaceId"]
+        interface = self.cloud.things.get(("ec2.NetworkInterface", id_))
+        return interface.inputs.get("securityGroups", []) if interface else []
+
+    def _ingress(self, groups: Sequence[str], port: int, sources: str) -> list[str]:
+        """What security groups let in to a port, of one sort of sources."""
+        return [
+            source
+            for group in groups
+            for rule in self.cloud.things["ec2.SecurityGroup", group].inputs["ingress"]
+            if rule["fromPort"] <= port <= rule["toPort"]
+            for source in rule.get(sources, [])
+        ]
 
     def _attach(self, attachment: Thing) -> None:
         volume = attachment.inputs["volumeId"]
@@ -330,6 +337,7 @@ class AwsWorld:
             made.make(str(thing.inputs["dbName"]))
         self._hosts[str(thing.computed["address"])] = address
         self.machines.know(self._hosts)
+        self._let_in()
 
     def _remove_database(self, thing: Thing) -> None:
         name = None if thing.inputs.get("skipFinalSnapshot") else _final_snapshot(thing)

@@ -302,8 +302,12 @@ class GcpWorld:
             for cidr in rule.inputs["sourceRanges"]
             if ":" not in cidr
         ]
-        for id_ in list(self.machines.all):
+        machines = list(self.machines.all)
+        for id_ in machines:
             self.machines.let_in(id_, ranges)
+        # A database with a private address is open to its whole network, in which are these only.
+        for database in self.databases.values():
+            self.machines.let_reach(database.address, machines)
 
     def _make_database(self, instance: Thing) -> None:
         address = self.network.address_here()
@@ -311,6 +315,7 @@ class GcpWorld:
         made.make("mlflow")
         self.databases[instance.id] = made
         instance.computed["privateIpAddress"] = address
+        self._open()
 
     def _change_database(self, instance: Thing) -> None:
         if instance.inputs["settings"]["activationPolicy"] == "NEVER":

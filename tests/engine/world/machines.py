@@ -161,6 +161,9 @@ class Machines:
         if machine is not None and machine.computer is not None:
             machine.computer.let_in(networks)
 
+    def let_reach(self, address: str, ids: Sequence[str]) -> None:
+        """Set which machines may connect to a service's address, where a network can tell."""
+
     def volume(self, name: str) -> Path:
         """The folder of a data volume; made when it is not there."""
         folder = self._folder / "volumes" / name
