@@ -4,6 +4,7 @@ import json
 import select
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,7 @@ from engine.world.network import Computer
 from kits import seed_packages
 
 NAME, USER = "team", "ada"
-CLIENT = Path(__file__).parents[1] / "e2e" / "round_trip.py"
+_CLIENTS = Path(__file__).parents[1] / "e2e"
 _READ = "/api/2.0/mlflow/experiments/search?max_results=1"
 _DEPLOY_SECONDS = 600
 _ANSWER_SECONDS = 1.0
@@ -71,11 +72,13 @@ class Box:
         (found,) = self.machines.all.values()
         return found
 
-    def deploy(self, *more: str, ok: bool = True) -> str:
+    def deploy(self, *more: str, ok: bool = True, **variables: str) -> str:
         """`trackstack deploy`, without a question; what was said."""
         project = ("--project", PROJECT) if self.cloud == "gcp" else ()
         flags = ("-e", NAME, "--yes", *project, *more)
-        done = self.laptop.run("deploy", self.cloud, *flags, ok=False, timeout=_DEPLOY_SECONDS)
+        done = self.laptop.run(
+            "deploy", self.cloud, *flags, ok=False, timeout=_DEPLOY_SECONDS, **variables
+        )
         said = f"{done.stdout}\n{done.stderr}"
         assert (done.returncode == 0) is ok, f"{said}\n{self.console()}"
         return said
@@ -84,6 +87,17 @@ class Box:
         """The first one, which lets in this computer and the host inside."""
         allow = [f"--allow={each}" for each in self.allowed]
         return self.deploy("--user", USER, *allow, *more, ok=ok)
+
+    def people(self, *words: str) -> str:
+        """`trackstack users`, for one of them; their new password, when they got one."""
+        file = self.folder / "password.txt"
+        given = () if words[0] == "remove" else ("--password-file", file)
+        self.laptop.run("users", *words, "-e", NAME, *given)
+        if not given:
+            return ""
+        new = file.read_text().strip().partition(":")[2]
+        file.unlink()
+        return new
 
     def password(self) -> str:
         """The one that the first deploy made, as this laptop knows it."""
@@ -142,10 +156,22 @@ class Box:
         with self.client() as client:
             return client.get(f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin")
 
+    def workers(self) -> int:
+        """How many processes of MLflow's the machine runs, by what they are started with."""
+        started = self.guest.run("pgrep -a -o -f uvicorn").split()
+        return int(started[started.index("--workers") + 1])
+
     def file_system(self) -> str:
         """The identity of the data disk's; a disk that is formatted gets another."""
         device = "$(findmnt --noheadings --output SOURCE /var/lib/trackstack)"
         return self.guest.run(f"blkid -p -s UUID -o value {device}").strip()
+
+    def has_bucket(self, name: str) -> bool:
+        """Whether a bucket is there, by the double that keeps it."""
+        if isinstance(self.world, AwsWorld):
+            found = self.world.client("s3").list_buckets()["Buckets"]
+            return name in {each["Name"] for each in found}
+        return httpx.get(f"{self.world.url}/storage/v1/b/{name}", trust_env=False).is_success
 
     @property
     def database(self) -> ManagedDatabase:
@@ -172,18 +198,45 @@ class Box:
 
         It has MLflow as it comes, and of the environment what `trackstack env` tells.
         """
+        program, variables = self._client(_CLIENTS / "round_trip.py", str(megabytes))
+        done = self.inside.run(*program, environment=variables)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return seen
+
+    @contextmanager
+    def at_work(self) -> Iterator[dict[str, Any]]:
+        """Meanwhile somebody on the host inside works; afterwards, what loyal_client.py says."""
+        program, variables = self._client(_CLIENTS / "loyal_client.py")
+        noticed: dict[str, Any] = {}
+        with subprocess.Popen(
+            ["ip", "netns", "exec", self.inside.name, *program],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as client:
+            assert client.stdout is not None
+            try:
+                begun = client.stdout.readline()
+                assert begun == "begun\n", f"{begun}{client.communicate()[1]}"
+                yield noticed
+            finally:
+                said, problems = client.communicate(timeout=60)
+        assert client.returncode == 0, problems
+        noticed.update(json.loads(said))
+
+    def _client(self, *program: str | Path) -> tuple[list[str | Path], dict[str, str]]:
+        """How a program of a client's is called, and its whole environment."""
         home = self.folder / "client"
         if not home.is_dir():
             home.mkdir()
             seed_packages(home)
         (packages,) = (home / "packages").iterdir()
         told = json.loads(self.laptop.run("env", "-e", NAME, "--json").stdout)
-        variables = {"PATH": "/usr/bin:/bin", "HOME": str(home), **told}
-        program = ("env", f"--chdir={home}", packages / "bin" / "python", CLIENT, str(megabytes))
-        done = self.inside.run(*program, environment=variables)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return seen
+        variables = {"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(home), **told}
+        return ["env", f"--chdir={home}", packages / "bin" / "python", *program], variables
 
 
 def answering(computer: Computer, address: str, ports: Sequence[int]) -> list[int]:

@@ -30,7 +30,7 @@ enough = threading.Event()
 def connect_anew() -> None:
     request = f"GET /livez HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n".encode()
     with (
-        socket.create_connection((url.hostname, url.port), timeout=10) as bare,
+        socket.create_connection((url.hostname, url.port or 443), timeout=10) as bare,
         strict.wrap_socket(bare, server_hostname=url.hostname) as connection,
     ):
         certificate = connection.getpeercert()
