@@ -1,0 +1,33 @@
+"""What a machine cannot reach for a while: only what needs it waits, and all is back by itself."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+from box.deployed import Box
+
+RUNS = 20
+ARTIFACTS = 5
+
+
+def test_without_its_bucket_people_log_in_and_log_runs_and_artifacts_wait_for_it(
+    deployed: Box,
+) -> None:
+    logged = deployed.mlflow_client()
+    cloud = deployed.machines.secured
+    assert cloud is not None
+    asked = {"experiment_id": "0", "start_time": 1}
+    with ThreadPoolExecutor(ARTIFACTS) as pool:
+        with deployed.machines.wires.away(cloud.address):
+            waiting = [pool.submit(deployed.artifact, logged) for _ in range(ARTIFACTS)]
+            for _ in range(RUNS):
+                with deployed.client() as client:
+                    made = client.post("/api/2.0/mlflow/runs/create", json=asked)
+                    made.raise_for_status()
+                assert deployed.has_run(made.json()["run"]["info"]["run_id"])
+            assert [each for each in waiting if each.done()] == [], "the bucket was not away"
+        got = {hashlib.sha256(each.result().content).hexdigest() for each in waiting}
+    assert got == {logged["sent"]}
+    # The agent finds its store again too.
+    password = deployed.people("add", "linus")
+    assert deployed.status("linus", password) == 200
+    deployed.people("remove", "linus")
