@@ -12,6 +12,8 @@ from secrets import token_urlsafe
 
 import pytest
 
+from engine.world.network import OWNER
+
 _START_SECONDS = 30.0
 _OWNER = "rdsadmin"
 
@@ -110,7 +112,7 @@ class ManagedDatabase:
                 stderr=log,
                 user="postgres",
                 cwd=self._folder,
-                env=_ENVIRONMENT,
+                env=_environment(),
                 start_new_session=True,
             )
         until = time.monotonic() + _START_SECONDS
@@ -140,7 +142,7 @@ class ManagedDatabase:
             text=True,
             user="postgres",
             cwd=self._folder,
-            env=_ENVIRONMENT,
+            env=_environment(),
             check=False,
         )
         told = f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -148,7 +150,9 @@ class ManagedDatabase:
         return done.stdout.strip()
 
 
-_ENVIRONMENT: Mapping[str, str] = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+def _environment() -> Mapping[str, str]:
+    owner = {OWNER: os.environ[OWNER]} if OWNER in os.environ else {}
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **owner}
 
 
 def _programs() -> Path:

@@ -19,14 +19,14 @@ from threading import RLock
 
 import yaml
 
-from engine.world.network import Computer, Network
+from engine.world.network import OWNER, Computer, Network
 from engine.world.ready import seed
 from engine.world.serving import Secured
 from kits import CACHE
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
-INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_")
-"""How variables begin that say where packages come from, and whether coverage is counted."""
+INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_", OWNER)
+"""How variables begin that say where packages come from, if coverage is counted, whose it is."""
 
 
 @dataclass

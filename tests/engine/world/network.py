@@ -22,6 +22,7 @@ from random import SystemRandom
 from threading import Lock
 from typing import TypeVar
 
+import psutil
 import pytest
 
 _CLONE_NEWNET = 0x40000000
@@ -30,6 +31,9 @@ _ETC = Path("/etc/netns")
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _MARK = "a test of process"
 """Who a bridge is of; the number of the process follows."""
+OWNER = "TRACKSTACK_TEST_OWNER"
+"""The variable that tells the process of tests in all that it starts: its number, and where that
+number counts."""
 
 _T = TypeVar("_T")
 _C = TypeVar("_C", bound="Computer")
@@ -257,6 +261,7 @@ def network() -> Iterator[Network]:
             "(packages iproute2 and nftables)"
         )
     _remove_forgotten()
+    os.environ[OWNER] = f"{os.getpid()} {_numbers_here()}"
     made = _free_network()
     try:
         ip("link", "set", made.bridge, "alias", f"{_MARK} {os.getpid()}")
@@ -268,11 +273,29 @@ def network() -> Iterator[Network]:
 
 
 def _remove_forgotten() -> None:
-    """Remove the networks of tests that were killed, with all that runs in them."""
+    """Remove the networks of tests that were killed, with all that they started."""
+    left = [each for each in psutil.process_iter() if _is_forgotten(each)]
+    for process in left:
+        _signal(process.pid, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=_STOP_SECONDS)
     for alias in Path("/sys/class/net").glob("ts-*/ifalias"):
         mark, _, owner = alias.read_text().strip().rpartition(" ")
         if mark == _MARK and not Path("/proc", owner).exists():
             _remove(alias.parent.name)
+
+
+def _is_forgotten(process: psutil.Process) -> bool:
+    """Whether the process of tests that started it is gone."""
+    try:
+        owner, _, numbers = process.environ().get(OWNER, "").partition(" ")
+    except psutil.Error:
+        return False
+    return numbers == _numbers_here() and not Path("/proc", owner).exists()
+
+
+def _numbers_here() -> str:
+    """Which processes' numbers are meant: another container has others."""
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _remove(bridge: str) -> None:
