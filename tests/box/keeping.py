@@ -1,9 +1,12 @@
 """Programs that end with the test that started them, however that ends."""
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+# Without what the tests have installed, and without a shell that only looks for it.
+_PYTHON = getattr(sys, "_base_executable", sys.executable)
 _KEEPER = """
 import os, signal, subprocess, sys, threading
 
@@ -35,7 +38,7 @@ def start(command: Sequence[str | Path], output: Path) -> "subprocess.Popen[byte
     namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     with output.open("ab") as log:
         return subprocess.Popen(
-            [*namespaces, "python3", "-c", _KEEPER, *command],
+            [*namespaces, _PYTHON, "-c", _KEEPER, *command],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

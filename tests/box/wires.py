@@ -21,6 +21,7 @@ from box import keeping
 from box.image import METADATA
 from engine.world.network import Computer, Network, ip, mac
 from engine.world.serving import Server, pass_on, serving
+from kits import eventually
 
 _ORIGINAL_DESTINATION = 80
 """SO_ORIGINAL_DST of linux/netfilter_ipv4.h: where a redirected connection was to go."""
@@ -214,11 +215,12 @@ class Wires:
             self._way_out.there = True
 
     def answer_names(self, domains: Mapping[str, str]) -> None:
-        """Begin to give addresses, and to tell names.
+        """Begin to work, before there is a cable: give addresses, tell names.
 
         Args:
             domains: addresses of whole domains, whatever the real world says of them.
         """
+        log, output = self._folder / "dnsmasq.log", self._folder / "dnsmasq.txt"
         flags = [
             *("--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="),
             *("--no-hosts", "--no-ping", "--dhcp-authoritative", "--leasefile-ro"),
@@ -227,13 +229,14 @@ class Wires:
             f"--dhcp-option=option:router,{self._net.laptop}",
             f"--dhcp-hostsdir={self._leases}",
             f"--hostsdir={self._hosts}",
-            f"--log-facility={self._folder / 'dnsmasq.log'}",
+            f"--log-facility={log}",
             "--log-dhcp",
             f"--address=/metadata.google.internal/{METADATA}",
             *(f"--address=/{domain}/{address}" for domain, address in domains.items()),
         ]
-        output = self._folder / "dnsmasq.txt"
+        self._tell_nft()
         self._dns = keeping.start(["dnsmasq", *flags], output)
+        assert eventually(lambda: log.exists() and "started" in log.read_text()), output.read_text()
 
     def remove(self) -> None:
         """End what answers; cables go with their machines."""
