@@ -1,13 +1,18 @@
 """A machine whose runs are in its cloud's PostgreSQL."""
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
 
-from box.deployed import Box, answering, box
+from box.deployed import NAME, Box, answering, box
+from box.left import left
 from kits import eventually
 
 BACK_SECONDS = 60.0
+BUCKET = {"aws": "s3.Bucket", "gcp": "storage.Bucket"}
+KEPT = {"rds.Snapshot", "projects.Service"}
+"""A removal's last snapshot, and interfaces, which others may use too."""
 
 
 @pytest.fixture(scope="module", params=["aws", "gcp"])
@@ -19,9 +24,16 @@ def account(
         yield made
 
 
+@pytest.fixture(scope="module")
+def untouched(account: Box) -> list[str]:
+    """What the cloud has on this computer before anything is deployed."""
+    return left(account.world.network.bridge, account.folder)
+
+
 @pytest.fixture
-def managed(account: Box) -> Box:
+def managed(account: Box, untouched: list[str]) -> Box:
     """An environment with a PostgreSQL; deployed by whoever comes first, or after a purge."""
+    assert untouched
     if not account.machines.all:
         account.first_deploy("--database", "postgres")
     return account
@@ -52,3 +64,29 @@ def test_a_database_that_is_away_is_told_and_served_from_again(managed: Box) -> 
         assert managed.status() == 503
     assert eventually(managed.serves, BACK_SECONDS), managed.console()
     assert managed.has_run(run)
+
+
+def test_a_removal_keeps_all_and_the_next_deploy_takes_it_up(managed: Box) -> None:
+    logged = managed.mlflow_client()
+    grace = managed.people("add", "grace")
+    disk = managed.file_system()
+    managed.laptop.run("destroy", "-e", NAME, "--yes")
+    assert not managed.machines.all
+
+    assert "Taken up again as it was" in managed.deploy()
+    assert managed.file_system() == disk
+    assert managed.has_run(logged["run"])
+    assert hashlib.sha256(managed.artifact(logged).content).hexdigest() == logged["sent"]
+    assert managed.status("grace", grace) == 200
+    managed.people("remove", "grace")
+
+
+def test_a_purge_leaves_nothing_in_the_cloud_nor_on_this_computer(
+    managed: Box, untouched: list[str]
+) -> None:
+    buckets = [each.id for each in managed.world.cloud.of(BUCKET[managed.cloud])]
+    assert [managed.has_bucket(each) for each in buckets] == [True, True]
+    managed.laptop.run("destroy", "--purge", "--confirm", NAME, "-e", NAME)
+    assert set(managed.world.cloud.kinds()) <= KEPT
+    assert [each for each in buckets if managed.has_bucket(each)] == []
+    assert left(managed.world.network.bridge, managed.folder) == untouched
