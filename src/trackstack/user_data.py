@@ -2,7 +2,7 @@
 
 import base64
 import json
-import zlib
+import lzma
 
 from trackstack import bundle
 from trackstack.templating import render
@@ -13,6 +13,29 @@ _DEVICES = {
 }
 """Where a machine finds its data disk; on AWS the root disk has such a name too."""
 
+_XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 3, "lp": 0, "pb": 0}]
+"""Packs text in fewer bytes than the usual settings do."""
+
+SCRIPT = "/usr/local/lib/trackstack/machine.sh"
+FILES = {
+    "/usr/local/lib/trackstack/boot.py": "cloud-init/boot.py",
+    "/etc/polkit-1/rules.d/trackstack.rules": "systemd/trackstack.rules",
+    **{
+        f"/etc/systemd/system/{each}.service.d/walls.conf": "systemd/walls.conf"
+        for each in ("trackstack", "trackstack-")
+    },
+    **{
+        f"/etc/systemd/system/{unit}": f"systemd/{unit}"
+        for unit in (
+            "trackstack-mlflow@.service",
+            "trackstack-nginx.service",
+            "trackstack.service",
+            "var-lib-trackstack.mount",
+        )
+    },
+}
+"""What is put on the machine besides, and the templates that it is."""
+
 
 def render_user_data(cloud: str, store_address: str) -> str:
     """The user-data of a cloud's machine: the same bytes for the same address and kit.
@@ -22,8 +45,17 @@ def render_user_data(cloud: str, store_address: str) -> str:
             run it once: there it links itself to the scripts for every boot.
         store_address: of the control store, such as 's3://bucket?region=…&owner=…'.
     """
-    boot = (bundle.templates() / "cloud-init" / "boot.py").read_bytes()
-    packed = base64.b85encode(zlib.compress(boot, 9)).decode()
+    files = {name: (bundle.templates() / source).read_text() for name, source in FILES.items()}
+    files[SCRIPT] = render("cloud-init/machine.sh.j2", {"devices": _DEVICES[cloud]})
+    parts = "\0".join(part for named in files.items() for part in named)
+    packed = base64.b85encode(lzma.compress(parts.encode(), check=lzma.CHECK_CRC32, filters=_XZ))
     machine = json.dumps({"cloud": cloud, "store": store_address})
-    values = {"boot": packed, "machine": machine, "devices": _DEVICES[cloud]}
-    return render("cloud-init/machine.sh.j2", values)
+    values = {"files": packed.decode(), "machine": machine, "script": SCRIPT}
+    return render("cloud-init/user-data.sh.j2", values)
+
+
+def unpack(user_data: str) -> dict[str, str]:
+    """The files that a machine's user-data packs, by their paths there."""
+    packed = user_data.rpartition("<<'END'\n")[2].partition("\nEND\n")[0]
+    parts = lzma.decompress(base64.b85decode(packed)).decode().split("\0")
+    return dict(zip(parts[::2], parts[1::2], strict=True))

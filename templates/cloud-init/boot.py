@@ -1,12 +1,10 @@
 """Makes a machine a trackstack server: fetches the agent, which does all the rest.
 
-boot.py MACHINE_JSON FOLDER        becomes the supervisor of FOLDER/machine
-boot.py MACHINE_JSON FOLDER agent  becomes its agent, each time the supervisor starts that
+boot.py MACHINE_JSON FOLDER becomes the agent of FOLDER/machine, each time its unit starts.
 
 desired/agent.json in the control store names the wanted agent by the SHA-256 of its archive and of
 its packages' lock; nothing with another hash is run. Beside an agent that proved itself another is
-tried first: unless it reports before its alarm, the first comes back and the other is refused.
-Needs Python 3.11 with venv, listens nowhere, holds no secret. See agent/itself.py for state.json.
+tried first: unless it reports before its alarm, the first comes back. See agent/itself.py.
 """
 
 import hashlib
@@ -27,7 +25,6 @@ AGAIN_SECONDS = 600
 MACHINE, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
 AGENTS = FOLDER / "agent"
 STATE = AGENTS / "state.json"
-PYTHON = AGENTS / "python"
 SETTINGS = json.loads(MACHINE.read_text())
 STORE = urllib.parse.urlsplit(SETTINGS["store"])
 
@@ -145,12 +142,7 @@ def prepare(agent):
             subprocess.run(command, check=True, timeout=300)
         os.sync()
         new.rename(packages)
-    python = f"{packages}/bin/python"
-    # The services' start scripts call this for one of the agent's modules, supervisor for the agent
-    start = f'exec "{sys.executable}" "{Path(__file__).resolve()}" "{MACHINE}" "{FOLDER}" agent'
-    text = f'#!/bin/sh\n[ "$*" != "-P -m trackstack.agent" ] || {start}\n'
-    write(PYTHON, f'{text}PYTHONPATH="{program}" exec "{python}" "$@"\n'.encode(), 0o700)
-    return [python, "-P", str(program)]
+    return [f"{packages}/bin/python", "-P", str(program)]
 
 
 def patiently(attempt):
@@ -164,21 +156,18 @@ def patiently(attempt):
         pause = min(2 * pause, 5)
 
 
-def become_supervisor(state):
-    agent = state.get("kept") or patiently(wanted)
-    program, machine = patiently(lambda: (prepare(agent), machine_id()))
-    for path in AGENTS.iterdir():
-        if path.stem not in (*agent.split("."), STATE.stem, PYTHON.stem):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    folder = FOLDER / "machine"
-    folder.mkdir(exist_ok=True)
-    rest = ["launcher", folder, SETTINGS["store"], machine, "--python", PYTHON]
-    os.execv(program[0], [*program, *rest])
-
-
 def become_agent(state):
     agent, program = choose(state)
-    os.environ |= {"TRACKSTACK_AGENT": agent, "TRACKSTACK_AGENT_STATE": str(STATE)}
+    kept = [agent, state.get("kept") or agent]
+    for path in AGENTS.iterdir():
+        if not any(path.stem in each for each in kept) and path != STATE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    os.environ |= {
+        "TRACKSTACK_AGENT": agent,
+        "TRACKSTACK_AGENT_STATE": str(STATE),
+        "TRACKSTACK_STORE": SETTINGS["store"],
+        "TRACKSTACK_MACHINE_ID": patiently(machine_id),
+    }
     os.execv(program[0], [*program, "agent"])
 
 
@@ -220,10 +209,8 @@ def choose(state):
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     try:
         AGENTS.mkdir(exist_ok=True)
-        known = json.loads(STATE.read_text()) if STATE.is_file() else {}
-        become_agent(known) if sys.argv[3:] else become_supervisor(known)
+        become_agent(json.loads(STATE.read_text()) if STATE.is_file() else {})
     except Exception as problem:
         sys.exit(f"trackstack waits: {problem}")  # to be started again

@@ -18,6 +18,7 @@ from pathlib import Path
 import uv
 from boxes import DEADLINE_SECONDS, Box, make_wheel
 
+import supervised
 from kits import free_port
 from trackstack import agent_archive, bundle
 from trackstack.agent import processes
@@ -47,7 +48,7 @@ class Booted:
         """Start it as its unit does."""
         with (self.box.folder / "boot.log").open("ab") as log:
             self.supervisor = subprocess.Popen(
-                [PYTHON, self.boot, self.box.folder / "machine.json", self.box.folder],
+                supervised.command(self.boot, self.box.folder / "machine.json", self.box.folder),
                 stdout=log,
                 stderr=log,
                 env={

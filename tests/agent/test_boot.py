@@ -156,7 +156,7 @@ def test_what_an_older_agent_left_is_gone_after_the_next_start(machine: Booted) 
     machine.start()
     _is_good(machine, newer)
     kept = {path.name for path in machine.agents.iterdir()}
-    assert kept == {f"{newer.archive}.pyz", newer.lock, "state.json", "python"}
+    assert kept == {f"{newer.archive}.pyz", newer.lock, "state.json"}
 
 
 def _wait_for_the_agents_process(machine: Booted) -> psutil.Process:

@@ -13,7 +13,6 @@ from boxes import Box, running_box
 from supervisor import loggers
 
 from trackstack.agent import folders, launcher
-from trackstack.agent.ensure_release import make_folders
 
 MB = 1000 * 1000
 LINE = b"x" * 1023 + b"\n"
@@ -92,7 +91,7 @@ def test_the_supervisors_own_log_is_kept_within_bounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make_folders()
+    folders.make_all()
     launcher._SETTINGS.write_text(launcher._SUPERVISORD)
     options = launcher._Options()
     options.realize(["-c", str(launcher._SETTINGS)])

@@ -104,8 +104,11 @@ class Box:
         return str(json.loads((self.laptop.folder(NAME) / "credentials.json").read_text())[USER])
 
     def console(self) -> str:
-        """The end of all that machines printed."""
-        return "\n".join(each.console[-4000:] for each in self.machines.all.values())
+        """The end of all that machines printed, and of what the agents of those that run log."""
+        logs = "tail -n 60 /var/lib/trackstack/machine/logs/agent.log"
+        printed = [each.console[-4000:] for each in self.machines.all.values()]
+        logged = [each.attempt(logs).stdout for each in self.machines.guests.values()]
+        return "\n".join([*printed, *logged])
 
     def receipts(self) -> list[dict[str, Any]]:
         """What was proven, the oldest first."""

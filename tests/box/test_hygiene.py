@@ -1,7 +1,10 @@
 """What a machine shows of itself to who looks at its sockets, files, logs and processes."""
 
 import json
+import re
 from datetime import UTC, datetime
+
+import pytest
 
 from box.deployed import Box
 
@@ -44,6 +47,23 @@ def test_updates_install_themselves_and_status_says_so(deployed: Box) -> None:
     assert before <= datetime.fromisoformat(told["last"]) <= datetime.now(UTC)
     assert told["reboot_pending"]
     assert not deployed.patches()["reboot_pending"]
+
+
+EXPOSURE = {"mlflow@": 1.5, "nginx": 2.0, "": 2.0}
+"""The most that systemd may find to complain of, by unit; the last is the agent's."""
+
+
+@pytest.mark.parametrize("service", EXPOSURE)
+def test_a_service_is_shut_in(deployed: Box, service: str) -> None:
+    if service == "mlflow@":
+        found = deployed.guest.run("systemctl list-units --plain --no-legend 'trackstack-mlflow@*'")
+        unit = found.split()[0]
+    else:
+        unit = f"trackstack{'-' if service else ''}{service}.service"
+    told = deployed.guest.run(f"systemd-analyze security --no-pager {unit}")
+    overall = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
+    assert overall, told
+    assert float(overall[1]) <= EXPOSURE[service], told
 
 
 def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:

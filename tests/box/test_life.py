@@ -30,7 +30,7 @@ def test_power_that_fails_costs_no_run(deployed: Box) -> None:
 
 @pytest.mark.parametrize("program", ["uvicorn", "nginx: master"])
 def test_a_program_that_is_killed_is_back(deployed: Box, program: str) -> None:
-    find = f"pgrep -o -u trackstack -f '{program}'"
+    find = f"pgrep -o -u trackstack-mlflow,trackstack-nginx -f '{program}'"
     killed = deployed.guest.run(find)
     deployed.guest.run(f"kill -KILL {killed}")
 

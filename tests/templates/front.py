@@ -25,7 +25,7 @@ from kits import free_port
 from trackstack import credentials
 from trackstack.agent import folders
 from trackstack.agent.ensure_nginx import link
-from trackstack.agent.ensure_release import ensure_files, make_folders, place_service
+from trackstack.agent.ensure_release import ensure_files, place_service
 from trackstack.agent.ensure_users import let_in
 from trackstack.agent.machine import ask
 from trackstack.agent.round import Round
@@ -264,7 +264,7 @@ def _patient(file: ReleaseFile) -> ReleaseFile:
 def lay_out(machine: Path, release: Release) -> None:
     """Put a release where nginx is started, by the agent's own steps."""
     with chdir(machine):
-        make_folders()
+        folders.make_all()
         store = DirectoryStore(Path("../control"))
         ensure_files(Round(Supervisor(), store, datetime.now(UTC), None, release, None))
         link(folders.NGINX_SETTINGS, folders.RELEASES / release.id / "nginx" / "nginx.conf")

@@ -9,7 +9,6 @@ import hypothesis
 import pytest
 
 from trackstack.agent import folders
-from trackstack.agent.ensure_release import make_folders
 from trackstack.control.directory import DirectoryStore
 from trackstack.environment import Environment
 from unit.making import Called, deployed
@@ -52,7 +51,7 @@ def machine_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "machine"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    make_folders()
+    folders.make_all()
     assert folders.USERS.is_dir()
     return folder
 

@@ -1,18 +1,16 @@
 """User-data: small, without a secret, the same bytes each time, and good shell and units."""
 
-import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
 
 from trackstack import bundle
-from trackstack.user_data import render_user_data
+from trackstack.user_data import FILES, SCRIPT, render_user_data, unpack
 
 LONGEST = {
     "aws": f"s3://{'b' * 63}?region=ap-southeast-2&owner=123456789012",
@@ -35,11 +33,12 @@ def test_user_data_is_below_8_kb(cloud: str) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_user_data_holds_boot_py_as_a_reviewer_reads_it(cloud: str) -> None:
-    packed = re.search(r"boot\.py <<'END'\n(.*?)\nEND$", _user_data(cloud), re.M | re.S)
-    assert packed is not None
-    source = bundle.templates() / "cloud-init" / "boot.py"
-    assert zlib.decompress(base64.b85decode(packed[1])) == source.read_bytes()
+def test_user_data_packs_the_very_files_that_a_reviewer_reads(cloud: str) -> None:
+    packed = unpack(_user_data(cloud))
+    assert packed.pop(SCRIPT).startswith("#!/bin/sh\n")
+    assert packed == {
+        name: (bundle.templates() / source).read_text() for name, source in FILES.items()
+    }
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -50,30 +49,43 @@ def test_the_machine_is_told_its_store_and_its_cloud_and_no_more(cloud: str) -> 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_user_data_is_a_script_that_a_shell_can_read(cloud: str) -> None:
-    script = _user_data(cloud)
-    assert script.startswith("#!/bin/sh\n")
-    checked = subprocess.run(
-        ["sh", "-n"], input=script, capture_output=True, text=True, check=False
-    )
-    assert (checked.returncode, checked.stderr) == (0, "")
+    for script in (_user_data(cloud), unpack(_user_data(cloud))[SCRIPT]):
+        assert script.startswith("#!/bin/sh\n")
+        checked = subprocess.run(
+            ["sh", "-n"], input=script, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_boot_py_is_packed_in_a_way_that_the_script_unpacks(tmp_path: Path) -> None:
+def test_what_is_packed_is_written_and_run(tmp_path: Path) -> None:
+    """The script as a shell runs it, but that every path begins in a folder of the test's."""
     script = _user_data("aws")
-    lines = script[script.index("python3 -c") : script.index("cat >/etc/systemd")]
-    place = tmp_path / "boot.py"
-    subprocess.run(
-        ["sh", "-c", lines.replace("/usr/local/lib/trackstack/boot.py", str(place))], check=True
-    )
-    assert place.read_bytes() == (bundle.templates() / "cloud-init" / "boot.py").read_bytes()
+    begin = script.index("python3 -c")
+    moved = script[begin:].replace("pathlib.Path(name)", f'pathlib.Path("{tmp_path}" + name)')
+    moved = moved.replace(f"exec sh {SCRIPT}", f"exec echo {SCRIPT}")
+    done = subprocess.run(["sh", "-ec", moved], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{SCRIPT}\n"
+    for name, text in unpack(script).items():
+        assert Path(f"{tmp_path}{name}").read_text() == text
 
 
-@pytest.mark.parametrize("unit", ["trackstack.service", "var-lib-trackstack.mount"])
+UNITS = [
+    "trackstack.service",
+    "trackstack-nginx.service",
+    "trackstack-mlflow@.service",
+    "var-lib-trackstack.mount",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_systemd_finds_nothing_wrong_with(tmp_path: Path, unit: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is missing")
-    text = _written(_user_data("aws"))[f"/etc/systemd/system/{unit}"]
+    packed = unpack(_user_data("aws"))
+    text = packed[f"/etc/systemd/system/{unit}"]
+    if unit.endswith(".service"):
+        text += packed["/etc/systemd/system/trackstack.service.d/walls.conf"]
     # Of what only the machine has, something that is everywhere.
     text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.M)
     (tmp_path / unit).write_text(text)
@@ -105,10 +117,10 @@ device=/dev/data
 """
 
 
-def _beginning(rest: str) -> str:
+def _beginning(rest: str, script: str = "", until: str = "export ") -> str:
     """The script's own first lines, which see to failures, before other commands."""
-    script = _user_data("aws")
-    first = script[: script.index("export ")]
+    script = script or unpack(_user_data("aws"))[SCRIPT]
+    first = script[: script.index(until)]
     assert AGAIN in first
     return first.replace(AGAIN, "") + rest
 
@@ -125,7 +137,7 @@ def _beginning(rest: str) -> str:
 def test_a_disk_is_formatted_only_when_it_says_that_it_is_blank(
     tmp_path: Path, code: int, told: str
 ) -> None:
-    script = _user_data("gcp")
+    script = unpack(_user_data("gcp"))[SCRIPT]
     begin, end = script.index('step="tell'), script.index('step="mount')
     again = f"[ ! -e {tmp_path}/tried ] || exit 0\ntouch {tmp_path}/tried\n"
     file = tmp_path / "script"
@@ -159,7 +171,8 @@ def test_where_cloud_init_runs_it_once_it_sees_to_it_that_it_is_run_at_every_boo
     (cloud / "scripts" / "per-boot").mkdir(parents=True)
     file = (cloud if linked else tmp_path) / folder / "part-001"
     file.parent.mkdir(parents=True)
-    file.write_text(_beginning("").replace("/var/lib/cloud", str(cloud)))
+    script = _beginning("", _user_data("aws"), "mkdir -p /etc/trackstack")
+    file.write_text(script.replace("/var/lib/cloud", str(cloud)))
     for _ in range(2):
         subprocess.run(["sh", file], check=True)
     found = [each.readlink() for each in (cloud / "scripts" / "per-boot").iterdir()]

@@ -1,7 +1,8 @@
 """The agent's entry: `python -m trackstack.agent`, in the machine's folder.
 
 The environment says where the control store is (TRACKSTACK_STORE, a folder or a bucket's address)
-and under which id the machine reports (TRACKSTACK_MACHINE_ID).
+and under which id the machine reports (TRACKSTACK_MACHINE_ID). Services run under supervisor, or
+under systemd where TRACKSTACK_SERVICES is 'systemd'.
 """
 
 import logging
@@ -9,11 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from trackstack.agent import folders, itself
+from trackstack.agent import folders
 from trackstack.agent.converge import run_forever
 from trackstack.agent.processes import holder
 from trackstack.agent.report import Reporter
 from trackstack.agent.supervisor import Supervisor
+from trackstack.agent.systemd import Systemd
 from trackstack.control.opening import open_store
 
 
@@ -24,12 +26,14 @@ def main() -> None:
 
     def ensure_supervised() -> None:
         if holder(Path()) is None:
-            if itself.running():
-                sys.exit("the supervisor is gone: the machine's boot program starts another")
             _become_supervisor(store, machine)
 
     control = open_store(store)
-    run_forever(control, Supervisor(), Reporter(control, machine), ensure_supervised)
+    reporter = Reporter(control, machine)
+    if os.environ.get("TRACKSTACK_SERVICES") == "systemd":
+        run_forever(control, Systemd(), reporter)
+    else:
+        run_forever(control, Supervisor(), reporter, ensure_supervised)
 
 
 def _become_supervisor(store: str, machine: str) -> None:

@@ -12,6 +12,7 @@ from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
 from trackstack.agent.ensure_database import ensure_database
+from trackstack.agent.ensure_logs import ensure_logs
 from trackstack.agent.ensure_mlflow import ensure_mlflow
 from trackstack.agent.ensure_nginx import ensure_nginx
 from trackstack.agent.ensure_release import (
@@ -84,6 +85,7 @@ STEPS: tuple[Step, ...] = (
     Step("nginx", ensure_nginx),
     Step("retired", ensure_retired),
     Step("cleaned", ensure_cleaned, of_release=False),
+    Step("logs", ensure_logs, of_release=False),
 )
 
 

@@ -55,7 +55,7 @@ def _ensure_name(this: Round, name: str) -> bytes:
     if not is_whole(authority):
         # A kill between the two leaves a pair that is not whole, and the next round makes another.
         authority = make_authority(name, this.now)
-        write_durably(certificate, authority.certificate)
+        folders.write(certificate, authority.certificate)
         write_durably(key, authority.key)
     problem = clock_problem(authority.certificate, this.now)
     if problem:
@@ -65,8 +65,8 @@ def _ensure_name(this: Round, name: str) -> bytes:
     if not is_good(shown, authority.certificate, this.now):
         renewed = make_leaf(authority, name, this.now)
         write_durably(folders.UNSHOWN_CERTIFICATE, b"")
-        write_durably(leaf_key, renewed.key)
-        write_durably(leaf, renewed.certificate)
+        folders.write(leaf_key, renewed.key)
+        folders.write(leaf, renewed.certificate)
     return authority.certificate
 
 

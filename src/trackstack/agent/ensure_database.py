@@ -17,7 +17,6 @@ from trackstack.agent.ensure_mlflow import mlflow_answers
 from trackstack.agent.ensure_stores import parse
 from trackstack.agent.machine import StepError
 from trackstack.agent.round import Round
-from trackstack.control.directory import write_durably
 from trackstack.desired import ManagedDatabase
 
 _SECONDS = 60
@@ -58,7 +57,7 @@ def ensure_database(this: Round) -> None:
         return
     # Kept before it holds: a kill in between makes the role again with the same one.
     own = known.get("PGPASSWORD") or secrets.token_urlsafe(24)
-    write_durably(folders.STORES, f"PGPASSWORD={own}\n".encode())
+    folders.write(folders.STORES, f"PGPASSWORD={own}\n".encode())
     user, password = first_login(release.database)
     told = {
         **release.database.model_dump(exclude={"secret", "admin"}),
@@ -80,7 +79,7 @@ def ensure_database(this: Round) -> None:
         told_why = lines[-1].replace(password, "***").replace(own, "***")
         raise StepError(f"the database does not take MLflow's role: {told_why}")
     host = release.database.host
-    write_durably(folders.STORES, f"PGPASSWORD={own}\nTRACKSTACK_DATABASE={host}\n".encode())
+    folders.write(folders.STORES, f"PGPASSWORD={own}\nTRACKSTACK_DATABASE={host}\n".encode())
 
 
 def _is_of(known: dict[str, str], database: ManagedDatabase) -> bool:

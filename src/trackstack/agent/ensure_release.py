@@ -18,16 +18,10 @@ _KEPT_RELEASES = 3
 
 def ensure_folders(_: Round) -> None:
     """Have every folder of the machine, without what a killed agent had begun to write."""
-    make_folders()
+    folders.make_all()
     for folder in (folders.SERVICES, folders.DATA):
         for half in folder.glob(f"{BEGUN}*"):
             half.unlink()
-
-
-def make_folders() -> None:
-    """Make every folder below the one this process runs in, for the owner only."""
-    for folder in folders.ALL:
-        folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def ensure_files(this: Round) -> None:
@@ -40,7 +34,7 @@ def ensure_files(this: Round) -> None:
         staged = folders.RELEASES / "new"
         shutil.rmtree(staged, ignore_errors=True)
         for file in release.files:
-            write_durably(staged / file.path, file.content.encode(), 0o600)
+            folders.write(staged / file.path, file.content.encode())
         # The folder has its name only once it is whole.
         staged.rename(folder)
         flush_folder(folders.RELEASES)
@@ -84,7 +78,7 @@ def ensure_secrets(_: Round) -> None:
         return
     passphrase = secrets.token_urlsafe(32)
     webhook = urlsafe_b64encode(secrets.token_bytes(32)).decode()  # a Fernet key
-    write_durably(
+    folders.write(
         folders.SECRETS,
         f"MLFLOW_CRYPTO_KEK_PASSPHRASE={passphrase}\n"
         f"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY={webhook}\n".encode(),
@@ -131,7 +125,7 @@ def place_service(release: Release, service: str) -> None:
     for file in files:
         placed = folders.SERVICES / file.path.removeprefix("services/")
         if not placed.is_file() or placed.read_text() != file.content:
-            write_durably(placed, file.content.encode())
+            folders.write(placed, file.content.encode())
 
 
 def live_release_id() -> str | None:

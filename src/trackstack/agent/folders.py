@@ -5,7 +5,12 @@ Relative paths keep the sockets' short: a socket's path may hold 104 bytes (macO
 """
 
 from pathlib import Path
+from stat import S_IMODE
 
+from trackstack.control.directory import write_durably
+
+SHARED_MODE = 0o750
+"""Of this folder, where the agent and its services are users of one group."""
 USERS = Path("users")
 RELEASES = Path("releases")
 LIVE = Path("live")
@@ -42,6 +47,22 @@ LAUNCHER_LOG = LOGS / "launcher.log"
 TEMPORARY = Path("tmp")
 
 ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, TLS, RUN, LOGS, TEMPORARY)
+
+
+def make_all() -> None:
+    """Make every folder below the one this process runs in, for the owner, or for a group."""
+    for folder in ALL:
+        folder.mkdir(exist_ok=True, mode=0o700 | _shared())
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a file in place, durably, that a service reads under whatever user it has."""
+    write_durably(path, data, 0o600 | _shared() & 0o440)
+
+
+def _shared() -> int:
+    """What a group may do besides the owner: read, where services have users of their own."""
+    return 0o050 if S_IMODE(Path().stat().st_mode) == SHARED_MODE else 0
 
 
 def mlflow_socket(service: str) -> Path:

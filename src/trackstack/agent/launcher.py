@@ -16,7 +16,6 @@ from supervisor import loggers, supervisord
 from supervisor.options import ServerOptions
 
 from trackstack.agent import folders
-from trackstack.agent.ensure_release import make_folders
 from trackstack.agent.processes import LOCK, MARK, end_strays
 
 _SETTINGS = Path("supervisord.conf")
@@ -79,7 +78,7 @@ def main() -> None:
     asked = parser.parse_args()
     os.chdir(asked.folder)
     os.umask(0o077)
-    make_folders()
+    folders.make_all()
     lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     if not _taken(lock):
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 _TAIL = 4000
+_GONE_SECONDS = 1.0
 
 
 class Machine(Protocol):
@@ -118,12 +119,18 @@ def ask(
 def wait_for(
     condition: Callable[[], bool], seconds: float, gone: Callable[[], bool] | None = None
 ) -> bool:
-    """Look every 50 ms until a condition holds, or it is gone for good, or time is up."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    """Look every 50 ms until a condition holds, or it is gone for good, or time is up.
+
+    Whether it is gone may take a program to tell, and is asked once a second.
+    """
+    began = time.monotonic()
+    asked = began
+    while (now := time.monotonic()) < began + seconds:
         if condition():
             return True
-        if gone is not None and gone():
-            return False
+        if gone is not None and now > asked + _GONE_SECONDS:
+            asked = now
+            if gone():
+                return False
         time.sleep(0.05)
     return False

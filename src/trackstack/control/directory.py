@@ -110,9 +110,10 @@ def refuse_unwritable(path: Path) -> None:
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put a whole file in place of another: a reader, or a power cut, sees the old or the new.
 
-    The order is write, flush to the disk, rename, flush the folder.
+    The order is write, flush to the disk, rename, flush the folder. Whoever may read the file may
+    enter the folders that are made for it.
     """
-    make_folder(path.parent)
+    make_folder(path.parent, mode | (mode & 0o444) >> 2)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BEGUN)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -138,10 +139,10 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, for the owner only, each one durably."""
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, and those above it, each one durably."""
     if folder.is_dir():
         return
-    make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder.parent, mode)
+    folder.mkdir(mode=mode, exist_ok=True)
     flush_folder(folder.parent)

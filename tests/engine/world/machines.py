@@ -9,8 +9,6 @@ import gzip
 import json
 import os
 import re
-import sys
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,10 +17,12 @@ from threading import RLock
 
 import yaml
 
+import supervised
 from engine.world.network import OWNER, Computer, Network
 from engine.world.ready import seed
 from engine.world.serving import Secured
 from kits import CACHE
+from trackstack import user_data
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
 INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_", OWNER)
@@ -184,13 +184,9 @@ class Machines:
         if self._ready and not any(volume.iterdir()):
             seed(volume, json.loads(files[_MACHINE])["cloud"])
         machine.computer.start(
-            [
-                # The system's Python, without what the tests have installed.
-                getattr(sys, "_base_executable", sys.executable),
-                machine.folder / _BOOT.lstrip("/"),
-                machine.folder / _MACHINE.lstrip("/"),
-                volume,
-            ],
+            supervised.command(
+                machine.folder / _BOOT.lstrip("/"), machine.folder / _MACHINE.lstrip("/"), volume
+            ),
             self._environment(machine),
             machine.folder / "console.txt",
         )
@@ -210,15 +206,15 @@ class Machines:
         }
 
 
-def _files(user_data: str) -> dict[str, bytes]:
+def _files(given: str) -> dict[str, bytes]:
     """What user-data writes to files: by cloud-init's own configuration, or a script's."""
-    if user_data.startswith("#!"):
-        return _written_by_script(user_data)
-    if not user_data.startswith("#cloud-config"):
+    if given.startswith("#!"):
+        return _written_by_script(given)
+    if not given.startswith("#cloud-config"):
         return {}
     return {
         each["path"]: _decoded(each["content"], each.get("encoding", ""))
-        for each in yaml.safe_load(user_data).get("write_files", [])
+        for each in yaml.safe_load(given).get("write_files", [])
     }
 
 
@@ -228,9 +224,8 @@ def _written_by_script(script: str) -> dict[str, bytes]:
         path: content.encode()
         for path, content in re.findall(r"^cat >(\S+) <<'END'\n(.*?\n)END$", script, re.M | re.S)
     }
-    packed = re.search(r">(\S+/boot\.py) <<'END'\n(.*?)\nEND$", script, re.M | re.S)
-    if packed:
-        found[packed[1]] = zlib.decompress(base64.b85decode(packed[2]))
+    if "b85decode" in script:
+        found |= {path: text.encode() for path, text in user_data.unpack(script).items()}
     return found
 
 
