@@ -3,6 +3,7 @@
 import base64
 import json
 import lzma
+import re
 
 from trackstack import bundle
 from trackstack.templating import render
@@ -47,11 +48,18 @@ def render_user_data(cloud: str, store_address: str) -> str:
     """
     files = {name: (bundle.templates() / source).read_text() for name, source in FILES.items()}
     files[SCRIPT] = render("cloud-init/machine.sh.j2", {"devices": _DEVICES[cloud]})
+    files = {name: without_remarks(text) for name, text in files.items()}
     parts = "\0".join(part for named in files.items() for part in named)
     packed = base64.b85encode(lzma.compress(parts.encode(), check=lzma.CHECK_CRC32, filters=_XZ))
     machine = json.dumps({"cloud": cloud, "store": store_address})
     values = {"files": packed.decode(), "machine": machine, "script": SCRIPT}
     return render("cloud-init/user-data.sh.j2", values)
+
+
+def without_remarks(text: str) -> str:
+    """A script or unit without the lines that only its readers need."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.match(r"\s*(# |// )", line))
 
 
 def unpack(user_data: str) -> dict[str, str]:
