@@ -166,7 +166,8 @@ def test_a_kill_at_any_line_of_a_renewal_ends_in_one_reload_that_shows_a_whole_c
         raise Killed
 
     with monkeypatch.context() as killing:
-        killing.setattr(step, "write_durably", write_or_die)
+        for place, name in ((step, "write_durably"), (folders, "write")):
+            killing.setattr(place, name, write_or_die)
         if at == 4:
             killing.setattr(machine, "reload", die)
         with pytest.raises(Killed):
@@ -193,7 +194,8 @@ def test_a_kill_at_any_line_of_the_first_round_leaves_nothing_that_stops_the_nex
         write(path, data)
 
     with monkeypatch.context() as killing:
-        killing.setattr(step, "write_durably", write_or_die)
+        for place, name in ((step, "write_durably"), (folders, "write")):
+            killing.setattr(place, name, write_or_die)
         with pytest.raises(Killed):
             ensure_certificates(round_of())
     ensure_folders(round_of())
