@@ -66,6 +66,36 @@ def test_a_service_is_shut_in(deployed: Box, service: str) -> None:
     assert float(overall[1]) <= EXPOSURE[service], told
 
 
+def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deployed: Box) -> None:
+    unit = deployed.guest.run("systemctl list-units --plain --no-legend 'trackstack-mlflow@*'")
+    pid = deployed.guest.run(f"systemctl show --property MainPID --value {unit.split()[0]}").strip()
+    there = {}
+    for path in ("data/mlflow.db", "data/secrets.env", "users", "data/tls", "nginx.conf", "live"):
+        there[path] = deployed.guest.attempt(
+            f"nsenter --target={pid} --mount --wd=/var/lib/trackstack/machine"
+            " setpriv --reuid=trackstack-mlflow --regid=trackstack --clear-groups"
+            f" sh -c 'cat {path} || ls {path}/*' >/dev/null"
+        )
+    seen = sorted(path for path, tried in there.items() if tried.returncode == 0)
+    assert seen == ["data/mlflow.db", "data/secrets.env"], there
+
+
+@pytest.mark.parametrize(
+    ("verb", "unit", "allowed"),
+    [
+        ("reload", "trackstack-nginx", True),
+        ("stop", "ssh", False),
+        ("restart", "trackstack", False),
+    ],
+)
+def test_the_agent_may_do_with_units_what_it_has_to(
+    deployed: Box, verb: str, unit: str, allowed: bool
+) -> None:
+    command = f"runuser -u trackstack -- systemctl --no-ask-password {verb} {unit}"
+    done = deployed.guest.attempt(command)
+    assert (done.returncode == 0) is allowed, done.stdout
+
+
 def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:
     secrets = [
         deployed.password(),
