@@ -32,6 +32,7 @@ _READ = "/api/2.0/mlflow/experiments/search?max_results=1"
 _DEPLOY_SECONDS = 600
 _ANSWER_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
+_ARTIFACT_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class Box:
         """What a client here gets that asks for the artifact which `mlflow_client` logged."""
         folder = urlsplit(logged["address"]).path
         with self.client() as client:
-            return client.get(f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin")
+            place = f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin"
+            return client.get(place, timeout=_ARTIFACT_SECONDS)
 
     def workers(self) -> int:
         """How many processes of MLflow's the machine runs, by what they are started with."""
