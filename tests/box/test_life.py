@@ -1,8 +1,10 @@
 """What a machine goes through, and serves again by itself."""
 
+import hashlib
+
 import pytest
 
-from box.deployed import Box
+from box.deployed import NAME, Box
 from kits import eventually
 
 BACK_SECONDS = 60.0
@@ -42,14 +44,14 @@ def test_a_program_that_is_killed_is_back(deployed: Box, program: str) -> None:
 
 def test_another_machine_takes_over_address_authority_users_and_runs(deployed: Box) -> None:
     run = deployed.mlflow_client()["run"]
-    authority = (deployed.laptop.folder("team") / "ca.pem").read_bytes()
+    authority = (deployed.laptop.folder(NAME) / "ca.pem").read_bytes()
     address, old = deployed.machine.address, deployed.machine.id
     disk = deployed.file_system()
     deployed.lose_the_machine()
     deployed.deploy("--refresh")
     assert deployed.machine.id != old
     assert deployed.machine.address == address
-    assert (deployed.laptop.folder("team") / "ca.pem").read_bytes() == authority
+    assert (deployed.laptop.folder(NAME) / "ca.pem").read_bytes() == authority
     assert deployed.status() == 200
     assert deployed.has_run(run)
     assert deployed.file_system() == disk
@@ -63,3 +65,14 @@ def test_another_machine_type_is_the_same_server(deployed: Box) -> None:
     assert deployed.machine.address == address
     assert deployed.status() == 200
     assert deployed.has_run(run)
+
+
+def test_a_removal_keeps_the_disk_with_its_runs_for_the_next_deploy(deployed: Box) -> None:
+    logged = deployed.mlflow_client()
+    disk = deployed.file_system()
+    deployed.laptop.run("destroy", "-e", NAME, "--yes")
+    assert not deployed.machines.all
+    assert "Taken up again as it was" in deployed.deploy()
+    assert deployed.file_system() == disk
+    assert deployed.has_run(logged["run"])
+    assert hashlib.sha256(deployed.artifact(logged).content).hexdigest() == logged["sent"]
