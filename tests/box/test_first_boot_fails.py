@@ -54,8 +54,8 @@ def full_disk(box: Box) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("empty", "trouble", "sentence"),
     [
-        ("aws", no_mirror, "cannot install nginx python3-venv unattended-upgrades"),
-        ("gcp", no_mirror, "cannot install nginx python3-venv unattended-upgrades"),
+        ("aws", no_mirror, "cannot install nginx polkitd python3-venv unattended-upgrades"),
+        ("gcp", no_mirror, "cannot install nginx polkitd python3-venv unattended-upgrades"),
         ("aws", no_rights, "HTTP Error 403"),
         ("gcp", no_rights, "HTTP Error 403"),
         ("aws", full_disk, "No space left on device"),
