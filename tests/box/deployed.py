@@ -87,7 +87,10 @@ class Box:
     def first_deploy(self, *more: str, ok: bool = True) -> str:
         """The first one, which lets in this computer and the host inside."""
         allow = [f"--allow={each}" for each in self.allowed]
-        return self.deploy("--user", USER, *allow, *more, ok=ok)
+        said = self.deploy("--user", USER, *allow, *more, ok=ok)
+        ended = sum(each.out_of_memory() for each in self.machines.guests.values())
+        assert ended == 0, f"a first boot was short of memory: {ended} processes ended for it"
+        return said
 
     def people(self, *words: str) -> str:
         """`trackstack users`, for one of them; their new password, when they got one."""

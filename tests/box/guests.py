@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from box import keeping
+from box import keeping, memory
 from box.image import Image
 from box.wires import Socket
 from engine.world.network import control_groups
@@ -17,6 +17,8 @@ from kits import eventually
 _STOP_SECONDS = 60.0
 _POWER_OFF = signal.SIGRTMIN + 4
 """https://www.freedesktop.org/software/systemd/man/latest/systemd.html#Signals"""
+_MEMINFO = "etc/box/meminfo"
+"""On the machine's own disk: over /proc, systemd-nspawn binds what it finds in the machine."""
 
 # The disk is a mount of its own, gone with the last process. What was written need not outlive this
 # computer's power, and the disk is told so. systemd-nspawn has the network by being in it, so that
@@ -55,6 +57,7 @@ class Guest:
     Attributes:
         folder: its disk.
         console: the file with all that it printed.
+        memory: bytes of it; see memory.py.
         devices: the volumes it has: the host's device by the names they have in it.
     """
 
@@ -62,6 +65,7 @@ class Guest:
     folder: Path
     socket: Socket
     console: Path
+    memory: int
     devices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     program: "subprocess.Popen[bytes] | None" = None
 
@@ -73,13 +77,14 @@ class Guest:
         """
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir(exist_ok=True)
-        for name, text in firmware.items():
+        for name, text in {**firmware, _MEMINFO: memory.told(self.memory)}.items():
             place = self.folder / "upper" / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
         groups = control_groups(self.socket.name)
         for group in groups:
             group.mkdir(exist_ok=True)
+        memory.limit(groups, self.memory)
         self._write_devices()
         command: list[str | Path]
         command = [self.image.root, self.folder, self.socket.name, self._volumes, *groups]
@@ -125,6 +130,14 @@ class Guest:
         keeping.end(self.program)
         self.program = None
 
+    def memory_limit(self) -> int:
+        """How many bytes the kernel lets all of it have."""
+        return memory.limited(control_groups(self.socket.name))
+
+    def out_of_memory(self) -> int:
+        """How many of its processes the kernel has ended because there was no memory left."""
+        return memory.kills(control_groups(self.socket.name))
+
     def leader(self) -> int | None:
         """Its first process, as the host numbers it; None when it does not run."""
         assert self.program is not None
@@ -154,7 +167,7 @@ class Guest:
         binds = [
             f"--bind={device}:{name}" for device, names in self.devices.items() for name in names
         ]
-        self._volumes.write_text("\n".join(binds))
+        self._volumes.write_text("\n".join([*binds, f"--bind-ro=/{_MEMINFO}:/proc/meminfo"]))
 
     @property
     def _volumes(self) -> Path:

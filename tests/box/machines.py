@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from box import authority
+from box import authority, memory
 from box.disks import Disk
 from box.guests import Guest
 from box.image import Image, firmware, golden_image
@@ -60,7 +60,8 @@ class BootedMachines(Machines):
         """Switch it on."""
         socket = self.wires.plug(machine.address, _DEVICES[self._cloud][0])
         machine.computer = socket
-        guest = Guest(self._image, machine.folder, socket, machine.folder / "console.txt")
+        console = machine.folder / "console.txt"
+        guest = Guest(self._image, machine.folder, socket, console, memory.of(machine.type))
         guest.devices = {self._disk(each).device: self._names[each] for each in machine.volumes}
         self.guests[machine.id] = guest
         for address, ids in self._reach.items():

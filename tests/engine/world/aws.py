@@ -273,7 +273,8 @@ class AwsWorld:
         ]
         address = addresses[0] if addresses else self.network.address_of_machine()
         self._started[instance.id] = _needs_restart(instance)
-        self.machines.make(instance.id, address, instance.inputs.get("userData", ""))
+        type_, user_data = _needs_restart(instance)
+        self.machines.make(instance.id, address, user_data, type_)
         self._let_in()
 
     def _change_machine(self, instance: Thing) -> None:
@@ -281,7 +282,7 @@ class AwsWorld:
         machine = self.machines.all[instance.id]
         if self._started[instance.id] != _needs_restart(instance):
             self.machines.stop(machine)
-            machine.user_data = instance.inputs.get("userData", "")
+            machine.type, machine.user_data = _needs_restart(instance)
             self.machines.start(machine)
             self._started[instance.id] = _needs_restart(instance)
             self._let_in()

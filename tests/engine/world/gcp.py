@@ -280,8 +280,8 @@ class GcpWorld:
         (interface,) = instance.inputs["networkInterfaces"]
         address = interface["accessConfigs"][0]["natIp"]
         id_ = instance.computed["instanceId"]
-        instance.computed["startedAs"] = instance.inputs["machineType"]
-        self.machines.make(id_, address, instance.inputs["metadata"]["startup-script"])
+        type_ = instance.computed["startedAs"] = instance.inputs["machineType"]
+        self.machines.make(id_, address, instance.inputs["metadata"]["startup-script"], type_)
         self._open()
         for disk in instance.inputs["attachedDisks"]:
             volume = disk["source"].rpartition("/")[2]
@@ -291,6 +291,7 @@ class GcpWorld:
         if instance.computed["startedAs"] != instance.inputs["machineType"]:
             machine = self.machines.all[instance.computed["instanceId"]]
             self.machines.stop(machine)
+            machine.type = instance.inputs["machineType"]
             self.machines.start(machine)
             instance.computed["startedAs"] = instance.inputs["machineType"]
             self._open()

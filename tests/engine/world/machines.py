@@ -36,6 +36,7 @@ class Machine:
     Attributes:
         id: as its cloud calls it.
         user_data: as it is at the moment; it counts at the next start.
+        type: the same, such as 't3.small'; nothing to a machine that is only a namespace.
         volumes: names of the data volumes that are attached.
         folder: its own disk, with its console output.
         computer: where it runs; None when it is stopped.
@@ -44,6 +45,7 @@ class Machine:
     id: str
     address: str
     user_data: str
+    type: str
     folder: Path
     volumes: list[str] = field(default_factory=list)
     computer: Computer | None = None
@@ -93,12 +95,12 @@ class Machines:
         del metadata
         self._variables = variables
 
-    def make(self, id_: str, address: str, user_data: str) -> Machine:
+    def make(self, id_: str, address: str, user_data: str, type_: str) -> Machine:
         """Start a new machine; with nothing on it but its own disk, it waits for a volume."""
         folder = self._folder / "machines" / id_
         folder.mkdir(parents=True, mode=0o700)
         with self._lock:
-            made = self.all[id_] = Machine(id_, address, user_data, folder)
+            made = self.all[id_] = Machine(id_, address, user_data, type_, folder)
         self.start(made)
         return made
 
