@@ -1,9 +1,79 @@
 """Clients that want too much: only what they ask of pays for it, and everybody else is served."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event
+
+import httpx
+import pytest
+
 from box.deployed import Box
+from kits import eventually
+
+one_cloud = pytest.mark.parametrize("deployed", ["aws"], indirect=True)
+"""What has nothing to do with the cloud, and takes more than a few seconds."""
+
+BACK_SECONDS = 60.0
+EXHAUSTED_SECONDS = 90.0
+GREEDY = 16
+"""Clients at once: MLflow holds a body three times over, so these want 3 GB at least."""
+BODY_BYTES = 63 << 20
+"""Just below what nginx lets in."""
 
 
 def test_a_machine_has_the_memory_of_its_type(deployed: Box) -> None:
     told = deployed.guest.run("free --bytes | awk '/^Mem:/ { print $2 }'")
     assert int(told) == deployed.guest.memory
     assert deployed.guest.memory_limit() == deployed.guest.memory
+
+
+def services(box: Box) -> dict[str, str]:
+    """The processes of all services but MLflow's, by their units; nginx's workers too."""
+    shown = box.guest.run(
+        "systemctl show --property Id,MainPID --type service --state running '*';"
+        " echo Id=workers; echo MainPID=$(pgrep -u trackstack-nginx)"
+    )
+    found = dict(zip(values(shown, "Id"), values(shown, "MainPID"), strict=True))
+    return {unit: pid for unit, pid in found.items() if not unit.startswith("trackstack-mlflow@")}
+
+
+def values(shown: str, name: str) -> Iterator[str]:
+    """Those of a property in what systemctl shows."""
+    for line in shown.splitlines():
+        key, _, value = line.partition("=")
+        if key == name:
+            yield value
+
+
+@one_cloud
+def test_who_makes_mlflow_take_all_memory_ends_mlflow_alone_and_it_is_back(deployed: Box) -> None:
+    run = deployed.mlflow_client()["run"]
+    before, killed = services(deployed), deployed.guest.out_of_memory()
+    assert {"trackstack.service", "trackstack-nginx.service", "ssh.service"} <= set(before)
+    param = b'{"key":"k","value":"%s"}' % (b"x" * 6000)
+    count = BODY_BYTES // (len(param) + 1)
+    body = b'{"run_id":"%s","params":[%s]}' % (run.encode(), b",".join([param] * count))
+    kind = {"Content-Type": "application/json"}
+    enough = Event()
+
+    def want_it_all() -> None:
+        with deployed.client() as client:
+            while not enough.is_set():
+                with suppress(httpx.TransportError):
+                    client.post("/api/2.0/mlflow/runs/log-batch", content=body, headers=kind)
+
+    with ThreadPoolExecutor(GREEDY) as pool:
+        greedy = [pool.submit(want_it_all) for _ in range(GREEDY)]
+        try:
+            exhausted = eventually(
+                lambda: deployed.guest.out_of_memory() > killed, EXHAUSTED_SECONDS
+            )
+        finally:
+            enough.set()
+    for each in greedy:
+        each.result()
+    assert exhausted, f"{GREEDY} bodies of {len(body)} bytes at once did not take all memory"
+    assert eventually(deployed.serves, BACK_SECONDS), deployed.console()
+    assert services(deployed) == before
+    assert deployed.has_run(run)
