@@ -1,13 +1,16 @@
 """Clients that want too much: only what they ask of pays for it, and everybody else is served."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from ssl import SSLSocket
 from threading import Event
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from box import crowd
 from box.deployed import Box
 from kits import eventually
 
@@ -20,6 +23,8 @@ GREEDY = 16
 """Clients at once: MLflow holds a body three times over, so these want 3 GB at least."""
 BODY_BYTES = 63 << 20
 """Just below what nginx lets in."""
+SLOW = 200
+REQUESTS = 20
 
 
 def test_a_machine_has_the_memory_of_its_type(deployed: Box) -> None:
@@ -77,3 +82,50 @@ def test_who_makes_mlflow_take_all_memory_ends_mlflow_alone_and_it_is_back(deplo
     assert eventually(deployed.serves, BACK_SECONDS), deployed.console()
     assert services(deployed) == before
     assert deployed.has_run(run)
+
+
+def slow_posts(box: Box) -> list[str]:
+    del box
+    return [crowd.sending("POST", "/api/2.0/mlflow/runs/log-batch")] * SLOW
+
+
+def slow_uploads(box: Box) -> list[str]:
+    del box
+    path = "/api/2.0/mlflow-artifacts/artifacts/slow"
+    return [crowd.sending("PUT", f"{path}/{number}") for number in range(SLOW)]
+
+
+def slow_downloads(box: Box) -> list[str]:
+    folder = urlsplit(box.mlflow_client()["address"]).path
+    return [crowd.asking(f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin")] * SLOW
+
+
+@one_cloud
+@pytest.mark.parametrize(
+    ("heads", "go_on"),
+    [
+        (slow_posts, crowd.send_a_byte),
+        (slow_uploads, crowd.send_a_byte),
+        (slow_downloads, crowd.read_a_byte),
+    ],
+)
+def test_beside_200_slow_clients_others_read_log_runs_and_artifacts(
+    deployed: Box,
+    heads: Callable[[Box], list[str]],
+    go_on: Callable[[Sequence[SSLSocket]], None],
+) -> None:
+    asked = {"experiment_id": "0", "start_time": 1}
+    with crowd.holding(deployed, heads(deployed)) as slow, deployed.client() as other:
+        for number in range(REQUESTS):
+            go_on(slow)
+            made = other.post("/api/2.0/mlflow/runs/create", json=asked)
+            assert made.is_success, made.text
+            info = made.json()["run"]["info"]
+            found = other.get("/api/2.0/mlflow/runs/get", params={"run_id": info["run_id"]})
+            assert found.is_success, found.text
+            folder = urlsplit(info["artifact_uri"]).path
+            place = f"/api/2.0/mlflow-artifacts/artifacts{folder}/{number}"
+            assert other.put(place, content=b"beside").is_success
+            assert other.get(place).content == b"beside"
+        go_on(slow)
+        assert len(slow) == SLOW
