@@ -31,6 +31,7 @@ _CLIENTS = Path(__file__).parents[1] / "e2e"
 _READ = "/api/2.0/mlflow/experiments/search?max_results=1"
 _DEPLOY_SECONDS = 600
 _ANSWER_SECONDS = 1.0
+_LEAST_MEGABYTES_A_SECOND = 5
 _PATIENCE_SECONDS = 30.0
 _ARTIFACT_SECONDS = 240.0
 
@@ -207,7 +208,8 @@ class Box:
         It has MLflow as it comes, and of the environment what `trackstack env` tells.
         """
         program, variables = self._client(_CLIENTS / "round_trip.py", str(megabytes))
-        done = self.inside.run(*program, environment=variables)
+        patience = 60 + megabytes / _LEAST_MEGABYTES_A_SECOND
+        done = self.inside.run(*program, environment=variables, timeout=patience)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return seen

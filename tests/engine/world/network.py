@@ -185,7 +185,7 @@ class Computer:
         return child
 
     def run(
-        self, *command: str | Path, environment: Mapping[str, str]
+        self, *command: str | Path, environment: Mapping[str, str], timeout: float = 60
     ) -> "subprocess.CompletedProcess[str]":
         """Run a program here to its end."""
         return subprocess.run(
@@ -193,7 +193,7 @@ class Computer:
             env=dict(environment),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
             check=False,
         )
 
