@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 import httpx
 
 from trackstack import lock
+from trackstack.operations import clocks
 from trackstack.operations.advisories import affecting
 from trackstack.operations.findings import Finding, bad, ok, untried, warning
 from trackstack.operations.visit import SEARCH, VERSION, Visit
@@ -222,17 +222,10 @@ def methods(visit: Visit) -> Finding:
 
 def clock(front: httpx.Response) -> Iterator[Finding]:
     """Whether its clock is right, if this computer's is."""
-    try:
-        # MLflow as it comes sends two.
-        there = parsedate_to_datetime(front.headers.get_list("date")[0])
-    except (IndexError, ValueError):
-        return
-    skew = there.replace(tzinfo=UTC) - datetime.now(UTC)
-    if abs(skew) > _MOST_SKEW:
-        minutes = round(abs(skew).total_seconds() / 60)
+    skew = clocks.ahead(front)
+    if skew is not None and abs(skew) > _MOST_SKEW:
         yield warning(
             "clock",
-            f"Its clock is {minutes} minutes {'ahead of' if skew > timedelta(0) else 'behind'} "
-            "this computer's.",
+            f"Its clock is {clocks.told(skew)} this computer's.",
             "Have both set by NTP: times of runs and of certificates depend on it.",
         )

@@ -6,7 +6,7 @@ import httpx
 
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError
-from trackstack.operations import users
+from trackstack.operations import clocks, users
 from trackstack.operations.own_word import lets_me_in, looked_at_itself
 from trackstack.operations.receipt import OnCheck, Prover, Receipt, must_be_known, must_hold
 from trackstack.operations.strangers import (
@@ -55,6 +55,7 @@ def verify(
         if quick:
             _prove_quickly(prover, environment, stranger)
         else:
+            clocks.must_agree(stranger)
             with environment.held("verifying", "trackstack verify"):
                 _prove_all(prover, environment, stranger)
     receipt = Receipt(

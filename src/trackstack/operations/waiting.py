@@ -8,12 +8,16 @@ from trackstack.control.base import read
 from trackstack.desired import Applied, Observed, StepReport, observed_key
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError
+from trackstack.operations import clocks
 from trackstack.operations.first_boot import FirstBoot
+from trackstack.tracking import http_client
 
 OnSteps = Callable[[tuple[StepReport, ...]], None]
 """Told the machine's steps whenever they change."""
 
 _SILENCE_SECONDS = 900.0
+_CLOCK_SECONDS = 30.0
+"""Of silence, after which its clock may be why: an agent hears of a change within two."""
 _SHOWN_LINES = 12
 
 
@@ -52,7 +56,7 @@ def wait_until_applied(
 
     Raises:
         NotProvenError: the machine says that a step failed, with that step's output; or it has no
-            agent yet, and its console says why.
+            agent yet, and its console says why; or its clock is wrong, and it is silent.
         TrackstackError: the machine is silent.
     """
     store = environment.target.store
@@ -60,6 +64,7 @@ def wait_until_applied(
     key = observed_key(machine)
     silent_until = time.monotonic() + environment.target.first_word_seconds
     heard: str | None = None
+    clock_at = time.monotonic() + _CLOCK_SECONDS
     # The cause of a failure told before may be mended by now; the agent's next try will say.
     stale = read(store, Observed, key)[1] if outdated is None else None
     boots = FirstBoot(environment) if stale is None and environment.place else None
@@ -69,6 +74,7 @@ def wait_until_applied(
             if tag != heard:
                 # A step may take long without a word: packages over a slow network.
                 heard, silent_until = tag, time.monotonic() + _SILENCE_SECONDS
+                clock_at = time.monotonic() + _CLOCK_SECONDS
             failed = report.failed_step()
             if failed is None or tag != stale:
                 on_steps(report.steps)
@@ -85,6 +91,10 @@ def wait_until_applied(
                 f"The machine of environment {environment.name!r} does not run.",
                 "Start it again with the command that deployed it.",
             )
+        if time.monotonic() > clock_at:
+            with http_client(environment.url, environment.authorities()) as server:
+                clocks.must_agree(server)
+            clock_at = silent_until
         if time.monotonic() > silent_until:
             raise TrackstackError(
                 f"The agent of environment {environment.name!r} is silent.",
