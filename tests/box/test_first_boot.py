@@ -42,7 +42,9 @@ def test_the_machine_was_let_do_all_that_it_asked_for(deployed: Box) -> None:
     if isinstance(deployed.world, AwsWorld):
         calls = deployed.world.front.calls_of("-machine")
         assert calls
-        assert [call for call in calls if call.status == 403 and call.refused] == []
+        # With a wrong clock, which another test gives it, it is refused whatever it may do.
+        refused = {call.refused for call in calls if call.status == 403}
+        assert refused <= {"", "RequestTimeTooSkewed"}
     else:
         assert deployed.world.calls
         assert [call for call in deployed.world.calls if not call[2]] == []

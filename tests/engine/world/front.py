@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ ADDRESS_PAGE = "/-/address"
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 _UNWRITTEN = {"sts:GetCallerIdentity"}
 """What needs no permission."""
+_MOST_SKEW = timedelta(minutes=15)
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html"""
 
 
 class Says(Exception):  # noqa: N818  what the cloud answers, not a fault of the double
@@ -197,6 +200,14 @@ def _known(identity: Identity | None, asked: Asked, request: Request) -> Identit
     if token != identity.token or not identity.signed(request):
         sentence = "The request signature we calculated does not match the one you provided."
         raise Says("SignatureDoesNotMatch", sentence, 403)
+    signed = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%S%z")
+    if abs(datetime.now(UTC) - signed) > _MOST_SKEW:
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        code = {"rest-xml": "RequestTimeTooSkewed", "json": "InvalidSignatureException"}.get(
+            asked.protocol, "SignatureDoesNotMatch"
+        )
+        sentence = "The difference between the request time and the current time is too large."
+        raise Says(code, sentence, 403)
     return identity
 
 
