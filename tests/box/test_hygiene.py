@@ -72,7 +72,7 @@ def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deploy
     there = {}
     for path in ("data/mlflow.db", "data/secrets.env", "users", "data/tls", "nginx.conf", "live"):
         there[path] = deployed.guest.attempt(
-            f"nsenter --target={pid} --mount --wd=/var/lib/trackstack/machine"
+            f"nsenter --target={pid} --mount --wdns=/var/lib/trackstack/machine"
             " setpriv --reuid=trackstack-mlflow --regid=trackstack --clear-groups"
             f" sh -c 'cat {path} || ls {path}/*' >/dev/null"
         )
