@@ -25,15 +25,17 @@ from engine.world.gcp import GcpWorld, gcp_world
 from engine.world.machines import Machine
 from engine.world.network import Computer
 from kits import seed_packages
+from soak.load import Writer
 
 NAME, USER = "team", "ada"
 _CLIENTS = Path(__file__).parents[1] / "e2e"
 _READ = "/api/2.0/mlflow/experiments/search?max_results=1"
-_DEPLOY_SECONDS = 600
+_DEPLOY_SECONDS = 1200
 _ANSWER_SECONDS = 1.0
 _LEAST_MEGABYTES_A_SECOND = 5
 _PATIENCE_SECONDS = 30.0
 _ARTIFACT_SECONDS = 240.0
+_WRITERS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,18 @@ class Box:
 
     def deploy(self, *more: str, ok: bool = True, **variables: str) -> str:
         """`trackstack deploy`, without a question; what was said."""
-        project = ("--project", PROJECT) if self.cloud == "gcp" else ()
-        flags = ("-e", NAME, "--yes", *project, *more)
-        done = self.laptop.run(
-            "deploy", self.cloud, *flags, ok=False, timeout=_DEPLOY_SECONDS, **variables
-        )
+        done = self.try_deploy(*more, **variables)
         said = f"{done.stdout}\n{done.stderr}"
         assert (done.returncode == 0) is ok, f"{said}\n{self.console()}"
         return said
+
+    def try_deploy(self, *more: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """As `deploy`, however it ends."""
+        project = ("--project", PROJECT) if self.cloud == "gcp" else ()
+        flags = ("-e", NAME, "--yes", *project, *more)
+        return self.laptop.run(
+            "deploy", self.cloud, *flags, ok=False, timeout=_DEPLOY_SECONDS, **variables
+        )
 
     def first_deploy(self, *more: str, ok: bool = True) -> str:
         """The first one, which lets in this computer and the host inside."""
@@ -127,14 +133,28 @@ class Box:
 
     def client(self, user: str = USER, password: str | None = None) -> httpx.Client:
         """A client here that logs in, trusts only that authority and waits half a minute."""
-        context = ssl.create_default_context(cafile=self.laptop.folder(NAME) / "ca.pem")
         return httpx.Client(
-            base_url=f"https://{self.machine.address}",
+            base_url=self.url,
             auth=(user, password or self.password()),
-            verify=context,
+            verify=self.trusts(),
             trust_env=False,
             timeout=_PATIENCE_SECONDS,
         )
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.machine.address}"
+
+    def trusts(self) -> ssl.SSLContext:
+        """The environment's own authority, as this laptop knows it, and no other."""
+        return ssl.create_default_context(cafile=self.laptop.folder(NAME) / "ca.pem")
+
+    def writer(self) -> Writer:
+        """Who logs here, and gives up on what is not answered in a few seconds."""
+        login = USER, self.password()
+        made = Writer(self.url, login, trusts=self.trusts(), patience=_WRITERS_SECONDS)
+        made.begin()
+        return made
 
     def serves(self) -> bool:
         """Whether MLflow answers to whom logs in."""

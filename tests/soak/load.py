@@ -1,5 +1,6 @@
 """People who log all the time and remember every write that the server said it had kept."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ class Writer:
     Attributes:
         url: of the server.
         login: name and password.
+        trusts: the authorities of a server with TLS; None for the usual ones.
+        patience: how long to wait for an answer, in seconds.
         metrics: the steps that were acknowledged.
         artifacts: name and content likewise.
         refused: how often a write was not acknowledged, by what came instead.
@@ -29,6 +32,8 @@ class Writer:
 
     url: str
     login: tuple[str, str]
+    trusts: ssl.SSLContext | None = None
+    patience: float = 30.0
     metrics: list[int] = field(default_factory=list)
     artifacts: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -113,7 +118,13 @@ class Writer:
         return f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run}/artifacts/{name}"
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, auth=self.login, trust_env=False, timeout=30)
+        return httpx.Client(
+            base_url=self.url,
+            auth=self.login,
+            verify=self.trusts or True,
+            trust_env=False,
+            timeout=self.patience,
+        )
 
 
 @contextmanager

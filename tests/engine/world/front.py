@@ -78,6 +78,7 @@ class Front:
         bucket_policy: what a bucket's own policy says.
         answers: how an operation is answered here, by service and operation; None: by moto.
         calls: all requests, in the order of their answers.
+        listeners: told of each request that was done, and its answer waits for them.
     """
 
     account: str
@@ -91,6 +92,7 @@ class Front:
         default_factory=dict
     )
     calls: list[Call] = field(default_factory=list)
+    listeners: list[Callable[[Call], None]] = field(default_factory=list)
 
     def calls_of(self, arn: str) -> list[Call]:
         """The calls of whom an ARN names in part, such as a role's name."""
@@ -130,18 +132,19 @@ class Front:
         except Says as said:
             answer = asked.error(said.code, said.sentence, said.status)
             refused = said.code
-        self.calls.append(
-            Call(
-                who=identity.arn if identity else "",
-                service=asked.service,
-                operation=asked.operation,
-                actions=tuple(actions),
-                parameters=asked.parameters,
-                status=answer[0],
-                refused=refused,
-                at=time.monotonic(),
-            )
+        call = Call(
+            who=identity.arn if identity else "",
+            service=asked.service,
+            operation=asked.operation,
+            actions=tuple(actions),
+            parameters=asked.parameters,
+            status=answer[0],
+            refused=refused,
+            at=time.monotonic(),
         )
+        self.calls.append(call)
+        for tell in list(self.listeners):
+            tell(call)
         return answer
 
     def _let_in(self, identity: Identity, asked: Asked, actions: Iterable[tuple[str, str]]) -> None:
