@@ -24,7 +24,7 @@ box-down: ## remove that box with all that it made
 	@PYTHONPATH=tests:. .venv/bin/python -m box down
 
 soak: setup-test ## stop deploys, kill parts of a server that is written to (ARGS="--minutes 30 --seed 1")
-	@PYTHONPATH=tests .venv/bin/python -m soak $(ARGS)
+	@PYTHONPATH=tests:. .venv/bin/python -m soak $(ARGS)
 
 lint: setup-test ## check that the lock files fit, style, types and the floors of the house
 	.venv/bin/uv pip check --python .venv/bin/python

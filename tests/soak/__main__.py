@@ -1,10 +1,11 @@
 """`make soak`: parts of a real server are killed at random while people write to it.
 
 Before that, deploys to each cloud's double and removals are stopped in every way at every kind of
-resource, which takes some twenty minutes. Prints its seed first, so that a run can be repeated, and
-at the end what happened. Ends with 1, saying what, when an acknowledged write is lost, something
-does not come back within two minutes, a process is left over, or a stopped deploy or removal does
-not end right.
+resource, which takes some twenty minutes; and for as many minutes as asked, the same is done to
+machines that boot, one on each cloud, whose power and bucket fail too. Prints its seed first, so
+that a run can be repeated, and at the end what happened. Ends with 1, saying what, when an
+acknowledged write is lost, something does not come back within two minutes (of a machine, three),
+a process is left over, or a stopped deploy or removal does not end right.
 """
 
 import argparse
@@ -17,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kits import running_kit, seed_packages
-from soak import clouds, victims
+from soak import boxes, clouds, victims
 from soak.load import Writer, load, wait_until_all_write
 from soak.victims import Server, kill
 
@@ -67,18 +69,21 @@ def main() -> int:
     """Run for as long as asked; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--only", choices=["clouds", "server"], help="leave out the other")
+    parser.add_argument("--only", choices=["clouds", "box", "server"], help="leave out the others")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     asked = parser.parse_args()
     print(f"seed {asked.seed}, {asked.minutes:g} minutes", flush=True)
     chance = random.Random(asked.seed)  # noqa: S311  nothing secret comes of it
-    if asked.only != "server":
+    wrong: list[str] = []
+    if asked.only in {None, "clouds"}:
         with tempfile.TemporaryDirectory(prefix="soak-") as base:
-            wrong = clouds.soak(Path(base), chance)
-        for each in wrong:
-            print(f"WRONG: {each}")
-        if wrong or asked.only == "clouds":
-            return 1 if wrong else 0
+            wrong += clouds.soak(Path(base), chance)
+    if asked.only in {None, "box"}:
+        wrong += _in_the_box(asked.minutes * 60, chance, asked=asked.only is not None)
+    for each in wrong:
+        print(f"WRONG: {each}")
+    if wrong or asked.only in {"clouds", "box"}:
+        return 1 if wrong else 0
     with tempfile.TemporaryDirectory(prefix="soak-") as base:
         home = Path(base) / "home"
         with running_kit(home) as kit:
@@ -88,6 +93,16 @@ def main() -> int:
             kit.deploy("--workers", "2", *flags, "--password-file", passwords)
             logins = dict(line.split(":") for line in passwords.read_text().split())
             return _soak(Server(kit, logins), asked.minutes * 60, chance)
+
+
+def _in_the_box(seconds: float, chance: random.Random, asked: bool) -> list[str]:
+    """What is wrong; where no machine can boot that is so only when it was asked for."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="soak-") as base:
+            return boxes.soak(Path(base), seconds, chance)
+    except pytest.skip.Exception as missing:
+        print(f"no box: {missing}")
+        return [str(missing)] if asked else []
 
 
 def _soak(server: Server, seconds: float, chance: random.Random) -> int:
