@@ -1,10 +1,12 @@
 """User-data: small, without a secret, the same bytes each time, and good shell and units."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,9 @@ def _user_data(cloud: str) -> str:
 
 
 def _written(script: str) -> dict[str, str]:
-    return dict(re.findall(r"^cat >(\S+) <<'END'\n(.*?\n)END$", script, re.M | re.S))
+    written = r"^cd (\S+)\ncat >(\S+)\.new <<'END'\n(.*?\n)END$"
+    found = re.findall(written, script, re.M | re.S)
+    return {f"{folder}/{name}": text for folder, name, text in found}
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -68,6 +72,28 @@ def test_what_is_packed_is_written_and_run(tmp_path: Path) -> None:
     assert done.stdout == f"{SCRIPT}\n"
     for name, text in unpack(script).items():
         assert Path(f"{tmp_path}{name}").read_text() == text
+
+
+def test_who_reads_while_it_is_run_again_finds_whole_files(tmp_path: Path) -> None:
+    """The agent, and systemd, start beside it at every boot."""
+    etc = tmp_path / "etc"
+    script = _user_data("aws").replace("/etc/trackstack", str(etc))
+    script = script.replace("pathlib.Path(name)", f'pathlib.Path("{tmp_path}" + name)')
+    file = tmp_path / "script"
+    file.write_text(script.replace(f"exec sh {SCRIPT}", "exit"))
+    subprocess.run(["sh", file], check=True)
+    written = [etc / "machine.json", *(Path(f"{tmp_path}{name}") for name in unpack(script))]
+    with ExitStack() as stack:
+        opened = [stack.enter_context(path.open()) for path in written]
+        texts = [path.read_text() for path in written]
+        file.write_text(file.read_text().replace('"cloud": "aws"', '"cloud": "gcp"'))
+        subprocess.run(["sh", file], check=True)
+        assert [each.read() for each in opened] == texts
+        assert all(
+            path.stat().st_ino != os.fstat(each.fileno()).st_ino
+            for path, each in zip(written, opened, strict=True)
+        )
+    assert '"gcp"' in written[0].read_text()
 
 
 UNITS = [

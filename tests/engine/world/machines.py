@@ -25,6 +25,7 @@ from kits import CACHE
 from trackstack import user_data
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
+_WRITTEN = r"^cd (\S+)\ncat >(\S+)\.new <<'END'\n(.*?\n)END$"
 INHERITED = ("COVERAGE_", "PIP_", "SSL_CERT_", "UV_", "REQUESTS_CA_", "CURL_CA_", OWNER)
 """How variables begin that say where packages come from, if coverage is counted, whose it is."""
 
@@ -223,8 +224,8 @@ def _files(given: str) -> dict[str, bytes]:
 def _written_by_script(script: str) -> dict[str, bytes]:
     """The files of templates/cloud-init/machine.sh.j2 that the machine's program needs."""
     found = {
-        path: content.encode()
-        for path, content in re.findall(r"^cat >(\S+) <<'END'\n(.*?\n)END$", script, re.M | re.S)
+        f"{folder}/{name}": content.encode()
+        for folder, name, content in re.findall(_WRITTEN, script, re.M | re.S)
     }
     if "b85decode" in script:
         found |= {path: text.encode() for path, text in user_data.unpack(script).items()}
