@@ -18,6 +18,7 @@ from boxes import (
     slow_index,
 )
 
+from kits import eventually
 from trackstack.desired import Release, StepReport, Users
 
 USERS = {"ada": "one", "grace": "one"}
@@ -152,7 +153,9 @@ def test_a_taken_port_leaves_the_old_one_serving_through_a_restart_of_nginx(box:
         assert f"bind() to 127.0.0.1:{port} failed" in (failed.output or "")
         assert set(statuses) == {200}
         box.restart("nginx")
-        assert box.ask("ada", "one") == (200, "workers 1\n"), "the good settings were lost"
+        assert eventually(lambda: box.ask("ada", "one") == (200, "workers 1\n")), (
+            "the good settings were lost"
+        )
     mended = box.want_release(workers=2, port=port)
     assert box.round().healthy, box.observed()
     assert box.faults(mended, 2, USERS) == []
