@@ -16,18 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import (
-    cloud,
-    commands,
-    first,
-    first_deploy,
-    machines,
-    measures,
-    pages,
-    plot,
-    rotation,
-    tls,
-)
+from bench import cloud, commands, first, first_deploy, measures, pages, plot, rotation, tls
 from bench.contenders import Contenders, all_of_them
 from bench.figures import Sample, figures, table
 from trackstack import __version__
@@ -46,7 +35,7 @@ SHARED: dict[str, Callable[[Contenders], Iterator[Sample]]] = {
     "pages": pages.pages,
 }
 """What all servers are up for, in this order: memory before anybody asked."""
-APART = ("commands", "users", "tls", "cloud", "first-deploy", "machines", "first")
+APART = ("commands", "users", "tls", "cloud", "first-deploy", "first")
 
 
 def main() -> None:
@@ -107,9 +96,6 @@ def _samples(folder: Path, names: list[str], rounds: int) -> Iterator[Sample]:
     if "first-deploy" in names:
         _say("first deploys: once, they wait as a cloud lets wait")
         yield from first_deploy.first_deploys(folder)
-    if "machines" in names:
-        _say("machines that boot")
-        yield from machines.machines(folder, rounds)
     if "first" in names:
         for round_ in range(rounds + 1):
             _say(f"first start {round_} of {rounds}")

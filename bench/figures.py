@@ -82,25 +82,6 @@ GOALS = {
     ),
     "first-deploy-sqlite": Goal("the same with SQLite", "s", most=1.05),
     "user-data": Goal("the machine's user-data, against 8 KB", "bytes", most=1),
-    "first-boot": Goal(
-        "a cloud's machine from power-on until MLflow's page is behind the login, against the "
-        "tutorial's start script",
-        "s",
-        most=0.3,
-    ),
-    "machine-memory": Goal(
-        "memory of all that runs in it at idle, against the same", "MB", most=0.4
-    ),
-    "machine-latency": Goal(
-        "log_metric p50 from another host over TLS, against the same in plain HTTP", "ms", most=1
-    ),
-    "machine-throughput": Goal("log_metric throughput, 8 clients, likewise", "1/s", least=1),
-    "edge": Goal(
-        "`trackstack users rotate` in a cloud until it holds, median of 20, against 15 s",
-        "s",
-        most=1,
-    ),
-    "edge-worst": Goal("the same, the worst of 20", "s", most=1),
     "first": Goal(
         "the first `make up` with warm package caches, against the tutorial's steps", "s", most=0.7
     ),

@@ -34,27 +34,12 @@ from kits import CACHE, Kit, free_port
 
 _START_SECONDS = 30.0
 _MOTO = """
-import mmap, os, sys, threading
-from moto.s3.models import FakeKey
+import os, sys, threading
 from moto.server import main
-
-read = FakeKey.value.fget
-
-def value(key):
-    if key.contentsize <= key._max_buffer_size:
-        return read(key)
-    with key.lock:
-        key._value_buffer.flush()
-        return mmap.mmap(key._value_buffer.fileno(), 0, access=mmap.ACCESS_READ)
-
-FakeKey.value = FakeKey.value.getter(value)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 main(sys.argv[1:])
 """
-"""moto, until its input ends: with the test, even one that is killed.
-
-What is big it keeps in a file, and would read all of it for each part that is asked for.
-"""
+"""moto, until its input ends: with the test, even one that is killed."""
 
 
 @dataclass(frozen=True)
