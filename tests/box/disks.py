@@ -29,12 +29,6 @@ class Disk:
         os.close(self._held)
 
 
-def identity(file: Path) -> str:
-    """That of the file system on a volume; empty when it says that there is none."""
-    command = ["blkid", "-p", "-s", "UUID", "-o", "value", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def _losetup(*arguments: str) -> str:
     done = subprocess.run(["losetup", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"losetup {' '.join(arguments)}: {done.stderr}"
