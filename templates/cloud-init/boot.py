@@ -213,4 +213,5 @@ if __name__ == "__main__":
         AGENTS.mkdir(exist_ok=True)
         become_agent(json.loads(STATE.read_text()) if STATE.is_file() else {})
     except Exception as problem:
-        sys.exit(f"trackstack waits: {problem}")  # to be started again
+        print("trackstack waits:", problem)
+        sys.exit(1)  # to be started again

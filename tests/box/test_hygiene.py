@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from box.deployed import Box
+from trackstack.agent.ensure_logs import BOUNDS
 
 # SSH and the resolver of Debian's images, and ours.
 LISTENS = {"*:22", "0.0.0.0:443", "127.0.0.53%lo:53", "127.0.0.54:53"}
@@ -78,6 +79,17 @@ def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deploy
         )
     seen = sorted(path for path, tried in there.items() if tried.returncode == 0)
     assert seen == ["data/mlflow.db", "data/secrets.env"], there
+
+
+def test_the_agent_can_shorten_every_log(deployed: Box) -> None:
+    """Those too that systemd opens for its services, as root."""
+    tried = {
+        str(log): deployed.guest.attempt(
+            f"runuser -u trackstack -- test -w /var/lib/trackstack/machine/{log}"
+        ).returncode
+        for log in BOUNDS
+    }
+    assert tried == dict.fromkeys(tried, 0)
 
 
 @pytest.mark.parametrize(
