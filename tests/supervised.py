@@ -4,6 +4,8 @@
 goes to this program's own output, which is the machine's console, and what it logs to its log.
 """
 
+import base64
+import lzma
 import os
 import sys
 from pathlib import Path
@@ -15,6 +17,13 @@ _SYSTEM_PYTHON = getattr(sys, "_base_executable", sys.executable)
 def command(boot: Path, settings: Path, folder: Path) -> list[str | Path]:
     """How a machine is started."""
     return [sys.executable, __file__, boot, settings, folder]
+
+
+def unpack(user_data: str) -> dict[str, str]:
+    """The files that a machine's user-data packs, by their paths there."""
+    packed = user_data.rpartition("<<'END'\n")[2].partition("\nEND\n")[0]
+    parts = lzma.decompress(base64.b85decode(packed)).decode().split("\0")
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _main(boot: str, settings: str, folder: str) -> None:

@@ -60,10 +60,3 @@ def without_remarks(text: str) -> str:
     """A script or unit without the lines that only its readers need."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not re.match(r"\s*(# |// )", line))
-
-
-def unpack(user_data: str) -> dict[str, str]:
-    """The files that a machine's user-data packs, by their paths there."""
-    packed = user_data.rpartition("<<'END'\n")[2].partition("\nEND\n")[0]
-    parts = lzma.decompress(base64.b85decode(packed)).decode().split("\0")
-    return dict(zip(parts[::2], parts[1::2], strict=True))

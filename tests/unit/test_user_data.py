@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from supervised import unpack
 from trackstack import bundle
-from trackstack.user_data import FILES, SCRIPT, render_user_data, unpack, without_remarks
+from trackstack.user_data import FILES, SCRIPT, render_user_data, without_remarks
 
 LONGEST = {
     "aws": f"s3://{'b' * 63}?region=ap-southeast-2&owner=123456789012",
@@ -218,4 +219,4 @@ def test_a_boot_program_that_cannot_even_begin_says_why(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert re.fullmatch(r"trackstack waits: .*No such file.*nowhere/agent'\n", done.stderr)
+    assert re.fullmatch(r"trackstack waits: .*No such file.*nowhere/agent'\n", done.stdout)

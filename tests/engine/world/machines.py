@@ -22,7 +22,6 @@ from engine.world.network import OWNER, Computer, Network
 from engine.world.ready import seed
 from engine.world.serving import Secured
 from kits import CACHE
-from trackstack import user_data
 
 _BOOT, _MACHINE = "/usr/local/lib/trackstack/boot.py", "/etc/trackstack/machine.json"
 _WRITTEN = r"^cd (\S+)\ncat >(\S+)\.new <<'END'\n(.*?\n)END$"
@@ -228,7 +227,7 @@ def _written_by_script(script: str) -> dict[str, bytes]:
         for folder, name, content in re.findall(_WRITTEN, script, re.M | re.S)
     }
     if "b85decode" in script:
-        found |= {path: text.encode() for path, text in user_data.unpack(script).items()}
+        found |= {path: text.encode() for path, text in supervised.unpack(script).items()}
     return found
 
 
