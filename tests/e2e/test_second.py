@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from servers import ADA, Server, ended_after, kill_all_in, passwords_in, processes_in, send_at
@@ -48,9 +48,12 @@ class Second(Server):
 def second(
     server: Server,
     ada: str,  # noqa: ARG001  let in while there is one environment
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Second]:
     """An environment whose deploy was killed at several moments, then left alone."""
     port = free_port()
+    # To be started at login it writes to its account's home folder, which other tests want empty.
+    server = replace(server, account=tmp_path_factory.mktemp("second"))
     machine = server.machine(NAME)
     command = ("deploy", "local", "-e", NAME, "--port", str(port), "--workers", "1", "--user", "bo")
     command += ("--at-login",)
