@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 
 import psutil
 
@@ -21,6 +21,10 @@ from trackstack.desired import content_id
 
 CACHE = Path(os.environ.get("TRACKSTACK_TEST_CACHE", Path(__file__).parent.parent / ".cache"))
 COMMAND = Path(sys.executable).parent / "trackstack"
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(10_000 + _WORKER % 8, 32_000, 8)
+"""Below those that the system gives to outgoing connections, and no other worker's: nobody takes
+one between the look and the server's start."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 def free_port() -> int:
-    """A port that the system says is free, below those it gives to outgoing connections."""
+    """A port that the system says is free."""
     while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311
+        port = SystemRandom().choice(_PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
