@@ -34,7 +34,7 @@ CHAINS = [
 def test_a_proxy_says_who_asks_and_what_the_client_itself_says_does_not_count(
     server: Exposed, chain: tuple[str, ...], believed: str
 ) -> None:
-    path = f"/asked-{'-'.join(chain).replace(' ', '.')}"
+    path = f"/asked/{'-'.join(chain).replace(' ', '.')}/"
     assert server.in_clear(forwarded(server, path, *chain), PROXY).status == 200
     (heard,) = server.upstream.seen(path)
     assert heard.values("X-Forwarded-For") == [believed]
