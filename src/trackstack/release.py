@@ -43,6 +43,7 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "tls": plan.nginx.tls,
         "certificates": _certificates(plan.nginx),
         "proxies": plan.nginx.proxies,
+        "bucket": plan.cloud is not None,
         "mlflow": mlflow,
     }
     nginx = _hash_of(_nginx_files(_UNNAMED, nginx_values))

@@ -178,12 +178,14 @@ class Box:
         with self.client() as client:
             return client.get(f"/api/2.0/mlflow/runs/get?run_id={run}").is_success
 
-    def artifact(self, logged: Mapping[str, Any]) -> httpx.Response:
+    def artifact(
+        self, logged: Mapping[str, Any], patience: float = _ARTIFACT_SECONDS
+    ) -> httpx.Response:
         """What a client here gets that asks for the artifact which `mlflow_client` logged."""
         folder = urlsplit(logged["address"]).path
         with self.client() as client:
             place = f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin"
-            return client.get(place, timeout=_ARTIFACT_SECONDS)
+            return client.get(place, timeout=patience)
 
     def workers(self) -> int:
         """How many processes of MLflow's the machine runs, by what they are started with."""

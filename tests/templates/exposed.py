@@ -29,6 +29,7 @@ from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_users import let_in
 from trackstack.agent.round import Round
 from trackstack.agent.supervisor import Supervisor
+from trackstack.cloud_plan import Cloud
 from trackstack.control.directory import DirectoryStore
 from trackstack.desired import AUTHORITIES_KEY, Change, Release
 from trackstack.outputs import Outputs
@@ -112,18 +113,21 @@ class _NothingRuns(Supervisor):
 
 
 @contextmanager
-def running(tls: str, names: tuple[str, ...] = (NAME,)) -> Iterator[Exposed]:
+def running(
+    tls: str, names: tuple[str, ...] = (NAME,), cloud: Cloud | None = None
+) -> Iterator[Exposed]:
     """An nginx that others reach, with one user and an upstream; all gone afterwards.
 
     Args:
         tls: 'own' or 'upstream', as in a plan.
         names: what clients call it, beside ADDRESS.
+        cloud: what it is in.
     """
     with tempfile.TemporaryDirectory(prefix="front-", dir="/tmp") as folder:
         machine = Path(folder).resolve() / "m"
         machine.mkdir()
         port = free_port()
-        release = make_release(port, tls, names)
+        release = make_release(port, tls, names, cloud)
         lay_out(machine, release)
         authorities = certify(machine, release)
         with running_upstream(machine / folders.mlflow_socket(release.mlflow)) as upstream:
@@ -141,7 +145,9 @@ def running(tls: str, names: tuple[str, ...] = (NAME,)) -> Iterator[Exposed]:
                 yield made
 
 
-def make_release(port: int, tls: str, names: tuple[str, ...]) -> Release:
+def make_release(
+    port: int, tls: str, names: tuple[str, ...], cloud: Cloud | None = None
+) -> Release:
     called = (*names, ADDRESS)
     nginx = Nginx(
         address=ADDRESS,
@@ -152,7 +158,9 @@ def make_release(port: int, tls: str, names: tuple[str, ...]) -> Release:
         proxies=(f"{PROXY}/32",) if tls == "upstream" else (),
     )
     mlflow = Mlflow(version="3.17.2", workers=1, database="sqlite:///x", artifacts="x")
-    plan = Plan(target="local", environment="test", nginx=nginx, mlflow=mlflow, packages="")
+    plan = Plan(
+        target="local", environment="test", nginx=nginx, mlflow=mlflow, packages="", cloud=cloud
+    )
     outputs = Outputs(url=f"https://{names[0]}:{port}", machine="local")
     change = Change(at=datetime.now(UTC), who="tests", where="here", what="make it")
     return Release.model_validate({**render_release(plan, outputs), "change": change})

@@ -15,7 +15,7 @@ from trackstack.agent.ensure_users import ensure_users
 from trackstack.agent.machine import StepError
 from trackstack.agent.report import Reporter, _nginx_version
 from trackstack.agent.round import Round
-from trackstack.control.base import ConflictError, Stored, read
+from trackstack.control.base import AwayError, ConflictError, Stored, read
 from trackstack.control.directory import DirectoryStore
 from trackstack.desired import (
     Applied,
@@ -287,6 +287,26 @@ def test_while_the_store_is_away_what_was_desired_last_goes_on(
     later = users_document(generation=2, grace=user())
     store.put(Users.KEY, later.to_bytes(), expect=desired.tags[Users.KEY])
     assert desired.read(FakeMachine()).users == later
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"), [(AwayError("Nobody answers."), True), (TrackstackError("Denied."), False)]
+)
+def test_nginx_is_told_of_a_store_that_does_not_answer_until_it_does(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, problem: TrackstackError, told: bool
+) -> None:
+    folders.RUN.mkdir(parents=True, exist_ok=True)
+    desired = Desired(store)
+
+    def away(*_: object, **__: object) -> None:
+        raise problem
+
+    with monkeypatch.context() as gone:
+        gone.setattr(store, "get", away)
+        desired.read(FakeMachine())
+        assert folders.BUCKET_AWAY.exists() is told
+    desired.read(FakeMachine())
+    assert not folders.BUCKET_AWAY.exists()
 
 
 def test_a_disk_without_room_for_an_audit_entry_keeps_nobody_out_and_is_told(

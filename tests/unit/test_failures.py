@@ -43,6 +43,7 @@ CODES = {
     "HeldError": 5,
     "ResourceError": 1,
     "NoBucketError": 1,
+    "AwayError": 1,
     "CancelledError": 130,
 }
 

@@ -32,7 +32,7 @@ from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round, generation
 from trackstack.agent.show_logs import SECONDS, show_logs
 from trackstack.agent.tell_last_seen import tell_last_seen
-from trackstack.control.base import ControlStore
+from trackstack.control.base import AwayError, ControlStore
 from trackstack.desired import (
     Agent,
     Applied,
@@ -161,7 +161,7 @@ class Desired:
             self._stale = self._store.wait_for_change(self.tags, seconds)
         except (TrackstackError, OSError) as error:
             self._stale = True
-            _log.error("the control store is away: %s", error)
+            _not_read(error)
             # Whoever expires meanwhile is shut out on time.
             time.sleep(max(0.0, min(seconds, _AWAY_SECONDS) - (time.monotonic() - started)))
 
@@ -170,14 +170,22 @@ class Desired:
             try:
                 stored = self._store.get(kind.KEY)
             except (TrackstackError, OSError) as error:
-                _log.error("the control store is away: %s", error)
+                _not_read(error)
                 return False
             self.tags[kind.KEY] = stored.tag if stored else None
             self._read[kind.KEY] = _document(kind, stored.data) if stored else None
+        folders.BUCKET_AWAY.unlink(missing_ok=True)
         return True
 
     def _as(self, kind: type[W]) -> W | TrackstackError | None:
         return cast("W | TrackstackError | None", self._read.get(kind.KEY))
+
+
+def _not_read(error: Exception) -> None:
+    """Tell it; of a bucket that does not answer nginx too, so that nobody waits for artifacts."""
+    _log.error("the control store is away: %s", error)
+    if isinstance(error, AwayError) and folders.RUN.is_dir():
+        folders.BUCKET_AWAY.touch()
 
 
 def _document(kind: type[W], data: bytes) -> W | TrackstackError:

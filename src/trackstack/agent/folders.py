@@ -36,6 +36,8 @@ CLEANED = DATA / "cleaned"
 RUN = Path("run")
 NGINX_SOCKET = RUN / "nginx.sock"
 NGINX_PID = RUN / "nginx.pid"
+BUCKET_AWAY = RUN / "bucket-away"
+"""Is there while the control bucket does not answer, and so the one with the artifacts neither."""
 SUPERVISOR_SOCKET = RUN / "supervisor.sock"
 LOGS = Path("logs")
 MLFLOW_LOG = LOGS / "mlflow.log"

@@ -41,6 +41,10 @@ class NoBucketError(TrackstackError):
         )
 
 
+class AwayError(TrackstackError):
+    """Nobody answers where the store should be."""
+
+
 class ControlStore(Protocol):
     """Bytes under keys, with compare-and-swap writes.
 

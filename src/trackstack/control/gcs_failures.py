@@ -7,7 +7,7 @@ from google.api_core import exceptions
 from google.auth import exceptions as auth
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-from trackstack.control.base import NoBucketError
+from trackstack.control.base import AwayError, NoBucketError
 from trackstack.errors import MissingError, TrackstackError
 
 _SIGN_IN = "Sign in with `gcloud auth application-default login`; the same command then goes on."
@@ -20,7 +20,7 @@ _SAID: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError], str, str]
     ),
     (
         (auth.TransportError, OSError),
-        TrackstackError,
+        AwayError,
         "Google Cloud does not answer for the bucket {bucket}: {kind}.",
         "Check the network and the proxy; the same command then goes on.",
     ),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as aws
 
-from trackstack.control.base import NoBucketError
+from trackstack.control.base import AwayError, NoBucketError
 from trackstack.errors import MissingError, TrackstackError, UsageError
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -42,7 +42,7 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], type[TrackstackError],
     ),
     (
         (aws.HTTPClientError, aws.ConnectionError),
-        TrackstackError,
+        AwayError,
         "AWS cannot be reached from here.",
         "Check the network, the proxy and the region.",
     ),
