@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from box import keeping, memory
+from box import freezing, keeping, memory
 from box.image import Image
 from box.wires import Socket
 from engine.world.network import control_groups
@@ -129,6 +129,14 @@ class Guest:
                 self.program.wait(_STOP_SECONDS)
         keeping.end(self.program)
         self.program = None
+
+    @contextmanager
+    def struck(self) -> Iterator[None]:
+        """All of it stands still, and dies afterwards where it stands."""
+        groups = control_groups(self.socket.name)
+        with freezing.frozen(groups):
+            yield
+            freezing.kill(groups)
 
     def memory_limit(self) -> int:
         """How many bytes the kernel lets all of it have."""

@@ -62,7 +62,7 @@ class BootedMachines(Machines):
         machine.computer = socket
         console = machine.folder / "console.txt"
         guest = Guest(self._image, machine.folder, socket, console, memory.of(machine.type))
-        guest.devices = {self._disk(each).device: self._names[each] for each in machine.volumes}
+        guest.devices = self._devices(machine)
         self.guests[machine.id] = guest
         for address, ids in self._reach.items():
             self.let_reach(address, ids)
@@ -80,9 +80,19 @@ class BootedMachines(Machines):
                 self._disks.pop(volume).release()
 
     def cut_power(self, machine: Machine) -> None:
-        """Let its power fail and come back at once, which its cloud does not notice."""
+        """Let its power fail and come back at once, which its cloud does not notice.
+
+        Its volumes have what it had written to them; what it was yet to write is lost.
+        """
         guest = self.guests[machine.id]
+        with guest.struck():
+            arrived = {each: self._disk(each).copy_what_arrived() for each in machine.volumes}
         guest.off(kindly=False)
+        for volume, file in arrived.items():
+            disk = self._disks.pop(volume)
+            disk.release()
+            file.replace(disk.file)
+        guest.devices = self._devices(machine)
         guest.boot(firmware(self._cloud) | self.found)
 
     def attach(self, id_: str, volume: str, device: str) -> None:
@@ -121,6 +131,9 @@ class BootedMachines(Machines):
         """The only machine that is on."""
         (found,) = self.guests.values()
         return found
+
+    def _devices(self, machine: Machine) -> dict[str, tuple[str, ...]]:
+        return {self._disk(each).device: self._names[each] for each in machine.volumes}
 
     def _disk(self, volume: str) -> Disk:
         if volume not in self._disks:

@@ -1,20 +1,24 @@
 """Moments in the life of a machine on AWS that can be told from outside, to cut its power at them.
 
 What the agent is at shows in what it asks its control store, where it is held: it stands at the
-very moment until its power is cut.
+very moment until its power is cut. What user-data is at shows in the files that it makes, which the
+host sees too and looks at twenty times a second: of what was quicker, the cut comes a bit later.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Event
 
 from box.deployed import Box
 from engine.world.aws import AwsWorld
 from engine.world.front import Call
 from kits import eventually
+from trackstack.agent.converge import STEPS
 from trackstack.desired import Observed, Users
 
+OF_A_RELEASE = [step.name for step in STEPS if step.of_release]
 There = Callable[[], bool]
 Moment = Callable[[Box], AbstractContextManager[There]]
 """Gives what tells whether a machine has come to it, as long as it is waited for."""
@@ -22,6 +26,27 @@ Moment = Callable[[Box], AbstractContextManager[There]]
 _NEXT_SECONDS = 300.0
 """A boot and a step take a tenth of it; with six machines side by side on two cores, a third."""
 _REPORTS = "observed/machines/"
+
+
+def files(made: Callable[[Path], bool]) -> Moment:
+    """The machine has made certain files.
+
+    Args:
+        made: tells it, given the machine's root.
+    """
+
+    @contextmanager
+    def moment(box: Box) -> Iterator[There]:
+        def there() -> bool:
+            root = _root(box)
+            try:
+                return root is not None and made(root)
+            except OSError:  # it looked while the machine went
+                return False
+
+        yield there
+
+    return moment
 
 
 def begins(step: str) -> Moment:
@@ -88,6 +113,23 @@ def cut_at(box: Box, name: str, moment: Moment, work: "Future[str]") -> None:
         box.machines.cut_power(box.machine)
 
 
+@contextmanager
+def written(box: Box, key: str) -> Iterator[list[bytes]]:
+    """All that is written meanwhile to the control store under a key, the oldest first."""
+    found: list[bytes] = []
+
+    def note(call: Call) -> None:
+        if call.operation == "PutObject" and call.status == 200 and call.parameters["Key"] == key:
+            found.append(_stored(box, str(call.parameters["Bucket"]), key))
+
+    listeners = _world(box).front.listeners
+    listeners.append(note)
+    try:
+        yield found
+    finally:
+        listeners.remove(note)
+
+
 def users_generation(box: Box) -> int:
     """How many changes of users were asked for so far."""
     return Users.from_bytes(_stored(box, _bucket(box), Users.KEY)).generation
@@ -143,6 +185,15 @@ def _bucket(box: Box) -> str:
 
 def _of_machine(call: Call) -> bool:
     return "-machine" in call.who
+
+
+def _root(box: Box) -> Path | None:
+    """The root of the only machine, as this computer sees it; None while it is off."""
+    guests = list(box.machines.guests.values())
+    if not guests or not guests[0].devices or guests[0].program is None:
+        return None
+    leader = guests[0].leader()
+    return Path(f"/proc/{leader}/root") if leader else None
 
 
 def _world(box: Box) -> AwsWorld:

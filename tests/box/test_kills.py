@@ -10,6 +10,7 @@ import pytest
 
 from box.deployed import USER, Box
 from box.moments import (
+    OF_A_RELEASE,
     begins,
     cut_at,
     lets_in,
@@ -20,11 +21,9 @@ from box.moments import (
 from box.test_changes import REFUSED, other_than
 from kits import eventually
 from soak.load import load, wait_until_all_write
-from trackstack.agent.converge import STEPS
 from trackstack.desired import Users
 
 BACK_SECONDS = 120.0
-OF_A_RELEASE = [step.name for step in STEPS if step.of_release]
 ONLY_AWS = pytest.mark.parametrize("deployed", ["aws"], indirect=True)
 
 

@@ -1,5 +1,6 @@
 """What a release needs before a service of it starts: files, packages, keys, room."""
 
+import os
 import secrets
 import shutil
 import sys
@@ -8,7 +9,7 @@ from base64 import urlsafe_b64encode
 import uv
 
 from trackstack.agent import folders
-from trackstack.agent.machine import StepError, run
+from trackstack.agent.machine import StepError, run, this_boot
 from trackstack.agent.round import Round
 from trackstack.control.directory import BEGUN, flush_folder, write_durably
 from trackstack.desired import Release
@@ -46,10 +47,13 @@ def ensure_packages(this: Round) -> None:
     if release is None:
         return
     folder = folders.PACKAGES / release.packages_id
-    whole = folder / ".whole"
+    begun, whole = folder / ".begun", folder / ".whole"
     if whole.is_file():
         return
     tool = uv.find_uv_bin()
+    if begun.is_file() and begun.read_text() != this_boot():
+        # uv does not wait for the disk: of what it keeps, a power cut may have left empty files.
+        run([tool, "cache", "clean", "--quiet"], "what uv keeps could not be removed")
     lock = folders.TEMPORARY / "packages.txt"
     lock.write_text(release.packages)
     run(
@@ -65,10 +69,12 @@ def ensure_packages(this: Round) -> None:
         ],
         "the folder for the server's packages could not be made",
     )
+    write_durably(begun, this_boot().encode())
     run(
         [tool, "pip", "sync", "--quiet", "--require-hashes", "--python", str(folder), str(lock)],
         "the server's packages could not be installed",
     )
+    os.sync()
     write_durably(whole, b"")
 
 

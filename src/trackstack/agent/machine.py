@@ -10,6 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""https://docs.kernel.org/admin-guide/sysctl/kernel.html#random; macOS has none."""
 _TAIL = 4000
 _GONE_SECONDS = 1.0
 
@@ -42,6 +46,13 @@ class StepError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.output = output
+
+
+def this_boot() -> str:
+    """Something that is another after this computer has started again."""
+    if _BOOT_ID.is_file():
+        return _BOOT_ID.read_text()
+    return str(psutil.boot_time())
 
 
 def run(
