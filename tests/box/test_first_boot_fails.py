@@ -9,7 +9,6 @@ import pytest
 
 from box.deployed import Box
 from engine.cloud import Action, Thing
-from kits import eventually
 
 NOBODY = {
     "iam.RolePolicy": ("policy", json.dumps({"Version": "2012-10-17", "Statement": []})),
@@ -69,24 +68,5 @@ def test_a_first_boot_that_fails_is_told_and_healed(
         said = empty.first_deploy(ok=False)
         assert sentence in said
         assert "does not get on" in said
-    empty.deploy()
-    assert empty.serves()
-
-
-@pytest.mark.parametrize("empty", ["aws"], indirect=True)
-def test_a_first_boot_that_a_power_cut_ends_in_the_middle_of_packages_goes_on_at_the_next(
-    empty: Box,
-) -> None:
-    with no_mirror(empty):
-        empty.first_deploy(ok=False)
-    # Its own next try succeeds. dpkg keeps here what it has not finished.
-    unfinished = "var/lib/dpkg/updates"
-    begun = eventually(
-        lambda: empty.guest.attempt(f"ls /{unfinished} | grep .").returncode == 0, 120
-    )
-    assert begun, f"it does not try again:\n{empty.console()}"
-    empty.machines.stop(empty.machine, kindly=False)
-    assert list((empty.machine.folder / "upper" / unfinished).iterdir()), "dpkg was not interrupted"
-    empty.start_again()
     empty.deploy()
     assert empty.serves()

@@ -249,6 +249,29 @@ def test_packages_of_a_killed_installation_are_installed_again(
     assert (folder / ".whole").is_file()
 
 
+@pytest.mark.parametrize("boot", ["this one", "an earlier one"])
+def test_what_uv_kept_is_trusted_unless_the_computer_has_started_anew_since(
+    monkeypatch: pytest.MonkeyPatch, boot: str
+) -> None:
+    ran: list[list[str]] = []
+
+    def cut(command: list[str], *_: object) -> str:
+        ran.append(command[1:3])
+        if "sync" in command:
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr("trackstack.agent.ensure_release.run", cut)
+    with pytest.raises(KeyboardInterrupt):
+        ensure_packages(a_round(release=release()))
+    if boot == "an earlier one":
+        monkeypatch.setattr("trackstack.agent.ensure_release.this_boot", lambda: "another")
+    ran.clear()
+    with pytest.raises(KeyboardInterrupt):
+        ensure_packages(a_round(release=release()))
+    assert (["cache", "clean"] in ran) is (boot == "an earlier one")
+
+
 def test_packages_that_cannot_be_installed_are_not_taken_for_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
