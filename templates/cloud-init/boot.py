@@ -136,7 +136,7 @@ def prepare(agent):
     if not packages.is_dir():
         new = AGENTS / "new"  # until it is whole
         shutil.rmtree(new, ignore_errors=True)
-        fill = "-m pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary=:all:"
+        fill = "-m pip install -q --no-cache-dir --disable-pip-version-check --only-binary=:all:"
         fill = [f"{new}/bin/python", *fill.split(), "--require-hashes", "-r", have(f"{lock}.txt")]
         for command in ([sys.executable, "-m", "venv", new], fill):
             subprocess.run(command, check=True, timeout=300)
