@@ -33,6 +33,7 @@ lint: setup-test ## check that the lock files fit, style, types and the floors o
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+bench: export BOX = 1
 bench: setup-test ## measure the server beside what it replaces; as root (ARGS="--only requests" for some)
 	@sh make/bench.sh $(ARGS)
 

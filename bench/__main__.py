@@ -16,9 +16,21 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cloud, commands, first, first_deploy, measures, pages, plot, rotation, tls
+from bench import (
+    cloud,
+    commands,
+    first,
+    first_deploy,
+    machines,
+    measures,
+    pages,
+    plot,
+    rotation,
+    tls,
+)
 from bench.contenders import Contenders, all_of_them
 from bench.figures import Sample, figures, table
+from box.machines import PROGRAMS
 from trackstack import __version__
 from trackstack.lock import DEFAULT_MLFLOW
 
@@ -35,7 +47,7 @@ SHARED: dict[str, Callable[[Contenders], Iterator[Sample]]] = {
     "pages": pages.pages,
 }
 """What all servers are up for, in this order: memory before anybody asked."""
-APART = ("commands", "users", "tls", "cloud", "first-deploy", "first")
+APART = ("commands", "users", "tls", "cloud", "first-deploy", "machines", "first")
 
 
 def main() -> None:
@@ -96,6 +108,9 @@ def _samples(folder: Path, names: list[str], rounds: int) -> Iterator[Sample]:
     if "first-deploy" in names:
         _say("first deploys: once, they wait as a cloud lets wait")
         yield from first_deploy.first_deploys(folder)
+    if "machines" in names:
+        _say("machines that boot")
+        yield from machines.machines(folder, rounds)
     if "first" in names:
         for round_ in range(rounds + 1):
             _say(f"first start {round_} of {rounds}")
@@ -110,7 +125,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=[*SHARED, *APART], help="measure this one, keep the rest"
     )
-    missing = [name for name in ("htpasswd", "chromedriver", "unshare") if not shutil.which(name)]
+    needed = ("htpasswd", "chromedriver", "unshare", *PROGRAMS)
+    missing = [name for name in needed if not shutil.which(name)]
     if missing:
         parser.exit(4, f"The benchmark needs {', '.join(missing)}; `make bench` installs them.\n")
     if os.geteuid() != 0:

@@ -93,15 +93,38 @@ class Client:
         """The cheapest question that reaches the database."""
         self.call("POST", "experiments/search", {"max_results": 1})
 
-    def new_run(self) -> str:
-        """Start a run in the default experiment and return its id."""
-        body = {"experiment_id": "0", "start_time": time.time_ns() // 1_000_000}
+    def newest_runs(self, experiment: str, most: int) -> list[Any]:
+        """What the page of an experiment shows first."""
+        body = {
+            "experiment_ids": [experiment],
+            "max_results": most,
+            "order_by": ["attributes.start_time DESC"],
+        }
+        found: list[Any] = self.call("POST", "runs/search", body).get("runs", [])
+        return found
+
+    def new_experiment(self, name: str) -> str:
+        """Make an experiment and return its id."""
+        return str(self.call("POST", "experiments/create", {"name": name})["experiment_id"])
+
+    def new_run(self, experiment: str = "0") -> str:
+        """Start a run, in the default experiment unless told, and return its id."""
+        body = {"experiment_id": experiment, "start_time": time.time_ns() // 1_000_000}
         return str(self.call("POST", "runs/create", body)["run"]["info"]["run_id"])
 
     def log_metric(self, run: str, step: int) -> None:
         """Log one value."""
         body = {"run_id": run, "key": "loss", "value": 0.5, "timestamp": step, "step": step}
         self.call("POST", "runs/log-metric", body)
+
+    def log_metrics(self, run: str, keys: int, steps: int) -> None:
+        """Log a value of each of so many keys at each of so many steps, at once."""
+        metrics = [
+            {"key": f"metric-{key}", "value": step / steps, "timestamp": step, "step": step}
+            for key in range(keys)
+            for step in range(steps)
+        ]
+        self.call("POST", "runs/log-batch", {"run_id": run, "metrics": metrics})
 
     def upload(self, path: str, content: bytes) -> float:
         """Send an artifact; the seconds it took."""

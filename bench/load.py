@@ -1,4 +1,4 @@
-"""log_metric, by one client and by many."""
+"""How long a client waits, and log_metric by many at once."""
 
 import http.client
 import statistics
@@ -6,20 +6,23 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from bench.client import Client
 
 
 def p50(client: Client, seconds: float) -> float:
     """The median time of log_metric, in seconds, with one client that keeps its connection."""
-    run = client.new_run()
-    times = []
+    return median_time(partial(client.log_metric, client.new_run()), seconds)
+
+
+def median_time(work: Callable[[int], object], seconds: float) -> float:
+    """The median time of some work, in seconds; it is told how often it was done before."""
+    times: list[float] = []
     until = time.perf_counter() + seconds
-    step = 0
     while (began := time.perf_counter()) < until:
-        client.log_metric(run, step)
+        work(len(times))
         times.append(time.perf_counter() - began)
-        step += 1
     return statistics.median(times)
 
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure as Picture
 
 from bench.figures import GOALS, Figure
 
-REACHED, MISSED = "#2b7a78", "#c0392b"
+COLORS = {True: "#2b7a78", False: "#c0392b", None: "#8a8f98"}
+"""Of what reaches its goal, of what does not, and of what has none."""
 
 
 def draw(found: list[Figure], path: Path) -> None:
@@ -18,8 +19,9 @@ def draw(found: list[Figure], path: Path) -> None:
     axes = picture.subplots()
     for row, figure in enumerate(drawn):
         goal = GOALS[figure.goal]
-        axes.barh(row, figure.ratio - 1, left=1, color=REACHED if figure.reached else MISSED)
-        axes.plot([goal.most or goal.least] * 2, [row - 0.45, row + 0.45], color="black")
+        axes.barh(row, figure.ratio - 1, left=1, color=COLORS[figure.reached])
+        if bound := goal.most or goal.least:
+            axes.plot([bound] * 2, [row - 0.45, row + 0.45], color="black")
     axes.set_xscale("log")
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set_yticks(range(len(drawn)), [figure.goal for figure in drawn])
