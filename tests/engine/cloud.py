@@ -116,9 +116,13 @@ class Cloud:
             self._troubles.clear()
 
     def connect(self, line: str) -> None:
-        """Know a connection over which a run of the engine speaks."""
+        """Know a connection over which a run of the engine begins to speak.
+
+        It is called by its port, which the system may have given to a run before, too.
+        """
         with self.lock:
             self._lines.add(line)
+            self._dead.discard(line)
 
     def hang_up(self) -> None:
         """Let nothing arrive any more of what runs sent that were killed.

@@ -55,7 +55,8 @@ def stopped_at_each(
             end.add_done_callback(stop.come)
             stop.moved.wait(_SECONDS)
             if stop.kind is None:
-                assert end.result(0) == (0, ""), f"after {stopped}"
+                code, told = end.result(0)
+                assert (code, told) == (0, ""), f"after {stopped} ended with {code}: {told}"
                 cloud.calm()
                 return stopped
             stopped[stop.kind] = how

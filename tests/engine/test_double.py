@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine import aws, schema
+from engine.cloud import Cloud, Lost
 from engine.conftest import Deployed
 from engine.provider import kind_of
 
@@ -74,3 +75,15 @@ def test_it_knows_only_properties_that_the_sdk_knows(first_deploy: Deployed) -> 
             named |= thing.computed.keys()
         unknown = named - known - {"tags"}
         assert not unknown, f"{event.type} has no {unknown}"
+
+
+def test_nothing_arrives_over_a_dead_run_s_connection_until_another_run_has_its_port(
+    cloud: Cloud,
+) -> None:
+    line = "ipv4:127.0.0.1:40000"
+    cloud.connect(line)
+    cloud.hang_up()
+    with pytest.raises(Lost):
+        cloud.next_trouble("create", "ec2.Vpc", line)
+    cloud.connect(line)
+    assert cloud.next_trouble("create", "ec2.Vpc", line) is None
