@@ -11,14 +11,12 @@ from trackstack.agent.ensure_logs import BOUNDS
 
 # SSH and the resolver of Debian's images, and ours.
 LISTENS = {"*:22", "0.0.0.0:443", "127.0.0.53%lo:53", "127.0.0.54:53"}
-LINK_LOCAL = {"0.0.0.0:5355", "[::]:5355"}
-"""The resolver asks neighbours for names (LLMNR), by Debian's own settings."""
 KERNEL_HOOK = "/etc/kernel/postinst.d/unattended-upgrades"
 
 
 def test_nothing_listens_but_what_the_image_brings_and_https(deployed: Box) -> None:
     found = set(deployed.guest.run("ss -Hltn | awk '{print $4}'").split())
-    assert found - LINK_LOCAL == LISTENS
+    assert found == LISTENS
 
 
 def test_cloud_init_is_done_without_a_warning(deployed: Box) -> None:

@@ -35,7 +35,22 @@ from kits import CACHE, Kit, free_port
 _START_SECONDS = 30.0
 _MOTO = """
 import os, sys, threading
+from moto.s3.models import FakeKey
 from moto.server import main
+
+stored = FakeKey.value
+
+def read(key):
+    if "whole" not in vars(key):
+        key.whole = stored.fget(key)
+    return key.whole
+
+def write(key, content):
+    vars(key).pop("whole", None)
+    stored.fset(key, content)
+
+# Else it reads the whole object from its file for each range of it that a client asks for.
+FakeKey.value = property(read, write)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 main(sys.argv[1:])
 """
