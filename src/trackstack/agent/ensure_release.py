@@ -1,6 +1,7 @@
 """What a release needs before a service of it starts: files, packages, keys, room."""
 
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -15,6 +16,8 @@ from trackstack.control.directory import BEGUN, flush_folder, write_durably
 from trackstack.desired import Release
 
 _KEPT_RELEASES = 3
+_LOCKED = re.compile(r"^[\w.-]+(?===)", re.MULTILINE)
+"""The packages that a lock names."""
 
 
 def ensure_folders(_: Round) -> None:
@@ -52,8 +55,10 @@ def ensure_packages(this: Round) -> None:
         return
     tool = uv.find_uv_bin()
     if begun.is_file() and begun.read_text() != this_boot():
-        # uv does not wait for the disk: of what it keeps, a power cut may have left empty files.
-        run([tool, "cache", "clean", "--quiet"], "what uv keeps could not be removed")
+        # uv does not wait for the disk: of what it keeps, a power cut may have left empty files. It
+        # may keep other programs' packages too, which stay.
+        clean = [tool, "cache", "clean", "--quiet", *_LOCKED.findall(release.packages)]
+        run(clean, "what uv keeps of the server's packages could not be removed")
     lock = folders.TEMPORARY / "packages.txt"
     lock.write_text(release.packages)
     run(
