@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from exposed import ADA, Exposed, running
-from front import Answer
+from front import USER, Answer
 
 from engine.rooms import a_plan
 from trackstack.agent import folders
@@ -55,6 +55,15 @@ def test_who_asks_for_artifacts_is_told_at_once(server: Exposed, method: str, pa
 @pytest.mark.parametrize(("method", "path"), [*OF_ARTIFACTS, ("GET", "/.away")])
 def test_a_stranger_is_told_nothing(server: Exposed, method: str, path: str) -> None:
     assert asked(server, method, path, login=None).status == 401
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.parametrize(("login", "name"), [(ADA, USER), (b"ada:wrong", "")])
+def test_the_log_names_whoever_is_told(server: Exposed, login: bytes, name: str) -> None:
+    path = f"/api/2.0/mlflow-artifacts/artifacts/asked-by-{name or 'nobody'}"
+    asked(server, "GET", path, login)
+    (line,) = server.logged(path)
+    assert json.loads(line)["user"] == name
 
 
 @pytest.mark.usefixtures("away")
