@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 # A user's PATH on Debian leaves these two out, and nginx, ip and nft lie there.
 PATH=$PATH:/usr/sbin:/sbin
 
+# Where it is set, each of the thousands of commands that follow would compile all that it imports.
+unset PYTHONDONTWRITEBYTECODE
+
 # Part of the tests, or a computer that lacks something, cannot reach all of src.
 floor=0
 [ $# != 0 ] || [ -z "${CI:-}" ] || floor=90

@@ -79,15 +79,15 @@ class Server:
                     found.append(process)
         return found
 
-    def services(self) -> list[str]:
-        """The MLflow services whose server runs."""
-        return [
+    def services(self) -> set[str]:
+        """The MLflow services that run; a service's workers say the same of themselves."""
+        return {
             word
-            for process in self.processes("-m", "uvicorn")
+            for process in self.processes("--uvicorn-opts")
             for argument in process.cmdline()
             for word in argument.split()
             if word.startswith("run/mlflow-")
-        ]
+        }
 
     @property
     def _store(self) -> DirectoryStore:

@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from kits import eventually
 
 _BYTES = 10 * 2**30
 """As big as the smallest that a deploy makes; what is not written takes no room."""
+_IN_PEACE_SECONDS = 300.0
+"""What the kernel kept is written in 35 seconds; a copy takes that too where others fill a disk."""
 
 
 class Disk:
@@ -35,13 +38,17 @@ class Disk:
         come between two parts of a copy, which is made again then.
         """
         made = self.file.with_name("arrived")
+        seen: list[str] = []
 
         def copied_in_peace() -> bool:
-            before = self._writes()
+            before, begun = self._writes(), time.monotonic()
             subprocess.run(["cp", "--sparse=always", self.file, made], check=True)
-            return before == self._writes() and before[1] == 0
+            after = self._writes()
+            seen.append(f"{before} to {after} in {time.monotonic() - begun:.1f} s")
+            return before == after and before[1] == 0
 
-        assert eventually(copied_in_peace), f"{self.device} is written to all the time"
+        copied = eventually(copied_in_peace, _IN_PEACE_SECONDS)
+        assert copied, f"{self.device} is written to (writes, on their way) all the time: {seen}"
         return made
 
     def _writes(self) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def decide(asked: Asked, recorded: Asked, decided: Asked, fallback: Asked) -> As
 
 
 def default_workers(cores: int | None = None, memory: int | None = None) -> int:
-    """How many MLflow workers fit: one a core, at most 4, of 480 MB for one and 280 each more.
+    """How many MLflow workers fit: one a core, at most 4, of 480 MB at most and 280 each more.
 
     Args:
         cores: processors; this computer's when None.

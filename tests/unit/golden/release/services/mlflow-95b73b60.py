@@ -1,0 +1,70 @@
+"""Runs `mlflow server`, but is itself the server that MLflow would start as a child of its own.
+
+So supervisor watches the server itself, and MLflow is imported once: its workers are forks of this
+process and share its memory, where uvicorn's own each import all of it anew.
+A version of MLflow that starts its server in another way is left to do so.
+"""
+
+import gc
+import multiprocessing
+import os
+import runpy
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+try:
+    # MLflow puts its checks of hosts and origins in only where it finds uvicorn there before it.
+    import uvicorn._subprocess
+    import mlflow.server.fastapi_app
+except ImportError as error:
+    sys.exit(f"MLflow cannot be started: {error}.")
+
+FORK = multiprocessing.get_context("fork")
+
+
+def prepare(told):
+    """Have MLflow do all that comes before its server, and tell what it would start then."""
+
+    def tell(command, extra_env, **_):
+        told.send((command, extra_env))
+        sys.exit()
+
+    mlflow.server._exec_cmd = tell
+    runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
+
+
+# What was answered has to outlive a power cut. With the journal that SQLite has by default the last
+# transaction may not: what commits it is that a file goes, and the disk need not know yet.
+# https://sqlite.org/pragma.html#pragma_synchronous
+database = Path("data/mlflow.db")
+try:
+    # SQLite would not let the agent write to what it makes, where that is another user of one group.
+    database.touch()
+    with closing(sqlite3.connect(database, timeout=60)) as opened:
+        opened.execute("PRAGMA journal_mode = WAL")
+except (OSError, sqlite3.Error) as error:
+    sys.exit(f"MLflow's database cannot be opened: {error}.")
+
+# In a process that ends: a connection to the database must not be shared by forks.
+answer, told = FORK.Pipe(duplex=False)
+preparation = FORK.Process(target=prepare, args=(told,))
+preparation.start()
+told.close()
+try:
+    command, extra_env = answer.recv()
+except EOFError:
+    preparation.join()
+    sys.exit(preparation.exitcode)
+preparation.join()
+
+os.environ.update(extra_env)
+if command[1:3] != ["-m", "uvicorn"]:
+    os.execv(command[0], command)
+uvicorn._subprocess.spawn = FORK
+# What is there now stays: to look for garbage in it would make workers copy it.
+gc.collect()
+gc.freeze()
+sys.argv = command[2:]
+runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
