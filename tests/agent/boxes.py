@@ -397,9 +397,13 @@ def make_wheel(folder: Path, **files: str) -> str:
     """Pack the stand-in, and further files, as a wheel; returns a lock that holds it alone."""
     wheel = folder / "mlflow-3.17.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as packed:
-        packed.writestr("mlflow/__init__.py", "")
-        packed.writestr("mlflow/server.py", "")
+        for package in (
+            *("mlflow", "mlflow/server", "mlflow/server/fastapi_app"),
+            *("uvicorn", "uvicorn/_subprocess"),
+        ):
+            packed.writestr(f"{package}/__init__.py", "")
         packed.writestr("mlflow/__main__.py", (HERE / "standin_mlflow.py").read_text())
+        packed.writestr("uvicorn/__main__.py", (HERE / "standin_uvicorn.py").read_text())
         for file, content in files.items():
             packed.writestr(f"mlflow/{file}", content)
         about = "mlflow-3.17.2.dist-info"

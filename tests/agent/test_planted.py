@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from secrets import token_hex
 
 import psutil
 import pytest
@@ -10,8 +11,8 @@ from boxes import Box, running_box
 from trackstack.agent import folders
 from trackstack.control.directory import write_durably
 
-PLANTED = "planted-6Yt8Q2xW"
-"""In no other text of this computer."""
+PLANTED = f"planted-{token_hex(8)}"
+"""In no other text of this computer, where these tests may run twice side by side."""
 
 
 @pytest.fixture(scope="module")
