@@ -16,6 +16,13 @@ NOT_INSTALLABLE = "Debian has no package of it"
 """What the reason of a test says that may be skipped anywhere."""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that at the end no core waits for it."""
+    first = ("tests/box/test_kills.py", "tests/box/test_first_boot_kills.py", "tests/box/")
+    items.sort(key=lambda item: [not item.nodeid.startswith(each) for each in first])
+
+
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[Kit]:
     """A kit of this test's own; whatever it started is gone afterwards."""

@@ -15,7 +15,7 @@ from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, GcpSpec, LocalSpec, S
 HTTPS = 443
 
 _SQLITE = "sqlite:///data/mlflow.db"
-_MANAGED = "sslmode=require&connect_timeout=5&tcp_user_timeout=5000"
+_MANAGED = "sslmode=require&connect_timeout=3&tcp_user_timeout=2000"
 """How MLflow connects to a cloud's database: one that is away costs it seconds, not a quarter of an
 hour for each request. See https://www.postgresql.org/docs/current/libpq-connect.html."""
 _UNKNOWN_HOST = "not-made-yet"

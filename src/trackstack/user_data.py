@@ -57,6 +57,6 @@ def render_user_data(cloud: str, store_address: str) -> str:
 
 
 def without_remarks(text: str) -> str:
-    """A script or unit without the lines that only its readers need."""
-    lines = text.splitlines(keepends=True)
+    """A script or unit without the lines that only its readers need, docstrings among them."""
+    lines = re.sub(r'^ *""".*?"""\n', "", text, flags=re.M | re.S).splitlines(keepends=True)
     return "".join(line for line in lines if not re.match(r"\s*(# |// )", line))

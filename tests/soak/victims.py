@@ -64,8 +64,9 @@ class Server:
         return [p for p in self._machine() if p.cmdline()[-1:] == ["trackstack.agent"]]
 
     def mlflow(self) -> list[psutil.Process]:
-        """Those that listen: the server, or the master of several workers."""
-        return [p for p in self._machine() if "--uds" in p.cmdline()]
+        """The server, or the master of several workers; one for each service of MLflow's."""
+        workers = self.mlflow_workers()
+        return [p for p in self._mlflow() if p not in workers]
 
     def mlflow_of_the_release(self) -> list[psutil.Process]:
         """The one that the newest release asks for, from its first moment on."""
@@ -74,7 +75,14 @@ class Server:
         return [p for p in self._machine() if name in " ".join(p.cmdline())]
 
     def mlflow_workers(self) -> list[psutil.Process]:
-        return [p for p in self._machine() if "--multiprocessing-fork" in p.cmdline()]
+        """What a server forked, while it starts too: they bear its arguments."""
+        servers = self._mlflow()
+        forked = []
+        for process in servers:
+            with suppress(psutil.Error):
+                if process.parent() in servers:
+                    forked.append(process)
+        return forked
 
     def nginx(self) -> list[psutil.Process]:
         return [p for p in self._machine() if "nginx: master" in " ".join(p.cmdline())]
@@ -112,6 +120,9 @@ class Server:
     @property
     def _store(self) -> DirectoryStore:
         return DirectoryStore(self.kit.folder() / "control")
+
+    def _mlflow(self) -> list[psutil.Process]:
+        return [p for p in self._machine() if "--uvicorn-opts" in p.cmdline()]
 
     def _machine(self) -> list[psutil.Process]:
         alive = []
