@@ -1,7 +1,8 @@
 """Runs `mlflow server`, but is itself the server that MLflow would start as a child of its own.
 
 So supervisor watches the server itself, and MLflow is imported once: its workers are forks of this
-process and share its memory, where uvicorn's own each import all of it anew.
+process and share its memory, where uvicorn's own each import all of it anew. Not on macOS, whose
+libraries do not outlive a fork: there this process becomes uvicorn.
 A version of MLflow that starts its server in another way is left to do so.
 """
 
@@ -24,6 +25,14 @@ except ImportError as error:
 FORK = multiprocessing.get_context("fork")
 
 
+def run(module):
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def become(command, extra_env, **_):
+    os.execve(command[0], command, {**os.environ, **extra_env})
+
+
 def prepare(told):
     """Have MLflow do all that comes before its server, and tell what it would start then."""
 
@@ -32,7 +41,7 @@ def prepare(told):
         sys.exit()
 
     mlflow.server._exec_cmd = tell
-    runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
+    run("mlflow")
 
 
 # What was answered has to outlive a power cut. With the journal that SQLite has by default the last
@@ -47,6 +56,10 @@ try:
 except (OSError, sqlite3.Error) as error:
     sys.exit(f"MLflow's database cannot be opened: {error}.")
 
+if sys.platform == "darwin":
+    mlflow.server._exec_cmd = become
+    sys.exit(run("mlflow"))
+
 # In a process that ends: a connection to the database must not be shared by forks.
 answer, told = FORK.Pipe(duplex=False)
 preparation = FORK.Process(target=prepare, args=(told,))
@@ -59,12 +72,12 @@ except EOFError:
     sys.exit(preparation.exitcode)
 preparation.join()
 
-os.environ.update(extra_env)
 if command[1:3] != ["-m", "uvicorn"]:
-    os.execv(command[0], command)
+    become(command, extra_env)
+os.environ.update(extra_env)
 uvicorn._subprocess.spawn = FORK
 # What is there now stays: to look for garbage in it would make workers copy it.
 gc.collect()
 gc.freeze()
 sys.argv = command[2:]
-runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+run("uvicorn")
