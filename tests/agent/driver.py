@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trackstack.agent import converge as loop
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round
 from trackstack.agent.supervisor import Supervisor
@@ -94,7 +95,7 @@ def run_round(deadly: Deadly) -> bool:
     time.sleep = watched_sleep
     sys.addaudithook(deadly.heard)
     store, machine = DirectoryStore(Path(os.environ["TRACKSTACK_STORE"])), Supervisor()
-    this = loop.Desired(store).read(machine)
+    this = DesiredState(store).read(machine)
     reporter = Reporter(store, os.environ["TRACKSTACK_MACHINE_ID"])
     return loop.converge(this, reporter, Applied())[1]
 

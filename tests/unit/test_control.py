@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstack.agent.converge import Desired
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.control.base import ConflictError, Stored, audit, change, read
 from trackstack.control.directory import DirectoryStore
@@ -191,7 +191,7 @@ def test_each_change_leaves_exactly_one_audit_entry_that_says_what(
     written = [change(store, Users, f"add u{at}", letting_in(f"u{at}")) for at in range(3)]
     for each in written:
         audit(store, each)
-        Desired(store).read(FakeMachine())
+        DesiredState(store).read(FakeMachine())
         stored = store.get(audit_key(each))
         assert stored is not None
         assert stored.data == audit_entry(each)
@@ -214,7 +214,7 @@ def test_the_agent_makes_the_audit_entry_of_a_writer_killed_after_its_write(
     with pytest.raises(GoneError):
         change(DyingStore(tmp_path / "control"), Users, "add ada", letting_in("ada"))
     assert audits(tmp_path / "control") == {}
-    this = Desired(store).read(FakeMachine())
+    this = DesiredState(store).read(FakeMachine())
     ensure_audited(this)
     ensure_audited(this)
     assert audits(tmp_path / "control") == {(KEY, 1): 1}

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta, tzinfo
 import pytest
 
 from trackstack.agent import converge as rounds
-from trackstack.agent import folders
-from trackstack.agent.converge import STEPS, Desired, run_forever
+from trackstack.agent import desired_state, folders
+from trackstack.agent.converge import STEPS, run_forever
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.report import Reporter
 from trackstack.control.base import ConflictError, Stored
 from trackstack.control.bucket import BELL, UnsureError
@@ -200,7 +201,7 @@ def test_an_agent_that_starts_while_the_bucket_is_away_reads_when_it_is_back(
 ) -> None:
     asleep_in(bucket, monkeypatch)
     bucket.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
-    desired = Desired(bucket)
+    desired = DesiredState(bucket)
     bucket.away = True
     assert desired.read(FakeMachine()).users is None
     bucket.away = False  # between the look and the wait
@@ -214,7 +215,7 @@ def test_what_could_not_be_read_once_is_read_the_next_time(
     bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     asleep_in(bucket, monkeypatch)
-    desired = Desired(bucket)
+    desired = DesiredState(bucket)
     desired.read(FakeMachine())
     desired.wait(60)
     for document in (users_document(ada=user()), release(), cleanup()):
@@ -265,7 +266,8 @@ def test_a_bucket_that_is_gone_for_five_minutes_ends_no_agent_and_then_gets_its_
         def now(cls, tz: tzinfo | None = None) -> "Time":
             return cls.fromtimestamp(NOON.timestamp() + bucket.now, tz)
 
-    monkeypatch.setattr(rounds, "datetime", Time)
+    for module in (rounds, desired_state):
+        monkeypatch.setattr(module, "datetime", Time)
     real = {"folders", "users", "audited", "files", "certificates", "retired", "cleaned"}
     monkeypatch.setattr(rounds, "STEPS", tuple(step for step in STEPS if step.name in real))
     guest = user(expires=NOON + timedelta(seconds=250))

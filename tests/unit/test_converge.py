@@ -8,7 +8,8 @@ import pytest
 
 from trackstack.agent import converge as rounds
 from trackstack.agent import folders
-from trackstack.agent.converge import Desired, Step, converge, fall_back, run_forever
+from trackstack.agent.converge import Step, converge, fall_back, run_forever
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.ensure_nginx import link
 from trackstack.agent.ensure_release import ensure_files, place_service
 from trackstack.agent.ensure_users import ensure_users
@@ -250,7 +251,7 @@ def test_a_fall_back_that_fails_does_not_end_the_agent(error: Exception) -> None
 
 def test_what_is_desired_is_read_with_the_tags_to_wait_on(store: DirectoryStore) -> None:
     tag = store.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
-    desired = Desired(store)
+    desired = DesiredState(store)
     this = desired.read(FakeMachine())
     assert isinstance(this.users, Users)
     assert this.release is None
@@ -263,7 +264,7 @@ def test_a_document_that_cannot_be_read_is_kept_as_its_error_with_its_tag(
     store: DirectoryStore,
 ) -> None:
     tag = store.put(Release.KEY, b"{", expect=None)
-    desired = Desired(store)
+    desired = DesiredState(store)
     assert isinstance(desired.read(FakeMachine()).release, TrackstackError)
     assert desired.tags[Release.KEY] == tag
 
@@ -272,7 +273,7 @@ def test_while_the_store_is_away_what_was_desired_last_goes_on(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(Users.KEY, users_document(ada=user()).to_bytes(), expect=None)
-    desired = Desired(store)
+    desired = DesiredState(store)
     known = desired.read(FakeMachine()).users
 
     def away(*_: object, **__: object) -> None:
@@ -296,7 +297,7 @@ def test_nginx_is_told_of_a_store_that_does_not_answer_until_it_does(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, problem: TrackstackError, told: bool
 ) -> None:
     folders.RUN.mkdir(parents=True, exist_ok=True)
-    desired = Desired(store)
+    desired = DesiredState(store)
 
     def away(*_: object, **__: object) -> None:
         raise problem
@@ -319,7 +320,7 @@ def test_a_disk_without_room_for_an_audit_entry_keeps_nobody_out_and_is_told(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "put", full)
-    this = Desired(store).read(FakeMachine())
+    this = DesiredState(store).read(FakeMachine())
     reporter = FakeReporter()
     converge(this, reporter, Applied())
     assert (folders.USERS / "ada" / "current").is_file()

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackstack import htpasswd, names, spec
-from trackstack.agent.converge import Desired, _pause
+from trackstack.agent.converge import _pause
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.ensure_users import ensure_users
 from trackstack.agent.machine import StepError
 from trackstack.control.directory import DirectoryStore
@@ -263,7 +264,7 @@ def test_no_mutated_document_breaks_the_agents_round_or_leaves_its_folder(
         content = data.draw(mutated(document.model_dump(mode="json")))
         held = store.get(document.KEY)
         store.put(document.KEY, content, expect=held.tag if held else None)
-    desired = Desired(store)
+    desired = DesiredState(store)
     this = desired.read(making.FakeMachine())
     assert {Users.KEY, Release.KEY, Cleanup.KEY} < set(desired.tags)
     assert _pause(this, 0, 30.0, looked_at=False) > 0

@@ -1,13 +1,13 @@
-"""The agent's rounds: read what is desired, run every step, report, wait for a change."""
+"""The agent's rounds: run every step, report, wait until something else is desired."""
 
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar, cast
 
 from trackstack.agent import folders, itself
+from trackstack.agent.desired_state import DesiredState
 from trackstack.agent.ensure_audited import ensure_audited
 from trackstack.agent.ensure_certificates import ensure_certificates
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
@@ -26,34 +26,20 @@ from trackstack.agent.ensure_release import (
 )
 from trackstack.agent.ensure_stores import ensure_stores
 from trackstack.agent.ensure_users import ensure_users
-from trackstack.agent.last_seen import LastSeen
 from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.report import Reporter
 from trackstack.agent.round import Round, generation
 from trackstack.agent.show_logs import SECONDS, show_logs
 from trackstack.agent.tell_last_seen import tell_last_seen
-from trackstack.control.base import AwayError, ControlStore
-from trackstack.desired import (
-    Agent,
-    Applied,
-    Cleanup,
-    DesiredDocument,
-    LogsWanted,
-    Release,
-    StepReport,
-    Users,
-    expiries,
-)
+from trackstack.control.base import ControlStore
+from trackstack.desired import Applied, StepReport, Users, expiries
 from trackstack.errors import TrackstackError
 
 _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 0.01
-_AWAY_SECONDS = 10.0
 
 _log = logging.getLogger("trackstack.agent")
-
-W = TypeVar("W", bound=DesiredDocument)
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ def run_forever(
     `before_each` is called before each round. Returns only when another agent is to take over.
     """
     applied = Applied()
-    desired = Desired(store)
+    desired = DesiredState(store)
     tried: dict[str, str | None] = {}
     failures = 0
     while True:
@@ -114,85 +100,6 @@ def run_forever(
         failures = 0 if healthy else (failures + 1 if desired.tags == tried else 1)
         tried = dict(desired.tags)
         desired.wait(_pause(this, failures, store.heartbeat_seconds, looked_at=_looked_at(this)))
-
-
-class Desired:
-    """What is desired, as far as the store lets it be read: without the store, what it was last.
-
-    Attributes:
-        tags: of the documents as read last, to wait on.
-    """
-
-    def __init__(self, store: ControlStore) -> None:
-        self.tags: dict[str, str | None] = {}
-        self._store = store
-        self._read: dict[str, DesiredDocument | TrackstackError | None] = {}
-        self._audited: set[str] = set()
-        self._published: dict[str, tuple[bytes, datetime]] = {}
-        self._seen = LastSeen()
-        self._stale = True
-
-    def read(self, machine: Machine) -> Round:
-        """The next round's documents; users' time runs out also while the store is away."""
-        if self._stale:
-            self._stale = not self._read_all()
-        return Round(
-            machine,
-            self._store,
-            datetime.now(UTC),
-            users=self._as(Users),
-            release=self._as(Release),
-            cleanup=self._as(Cleanup),
-            agent=self._as(Agent),
-            logs=self._as(LogsWanted),
-            audited=self._audited,
-            published=self._published,
-            seen=self._seen,
-        )
-
-    def wait(self, seconds: float) -> None:
-        """Wait for something else to be desired, at most so long."""
-        if self._stale:
-            # A wait for changes would not end for what could not be read.
-            time.sleep(min(seconds, _AWAY_SECONDS))
-            return
-        started = time.monotonic()
-        try:
-            self._stale = self._store.wait_for_change(self.tags, seconds)
-        except (TrackstackError, OSError) as error:
-            self._stale = True
-            _not_read(error)
-            # Whoever expires meanwhile is shut out on time.
-            time.sleep(max(0.0, min(seconds, _AWAY_SECONDS) - (time.monotonic() - started)))
-
-    def _read_all(self) -> bool:
-        for kind in (Users, Release, Cleanup, Agent, LogsWanted):
-            try:
-                stored = self._store.get(kind.KEY)
-            except (TrackstackError, OSError) as error:
-                _not_read(error)
-                return False
-            self.tags[kind.KEY] = stored.tag if stored else None
-            self._read[kind.KEY] = _document(kind, stored.data) if stored else None
-        folders.BUCKET_AWAY.unlink(missing_ok=True)
-        return True
-
-    def _as(self, kind: type[W]) -> W | TrackstackError | None:
-        return cast("W | TrackstackError | None", self._read.get(kind.KEY))
-
-
-def _not_read(error: Exception) -> None:
-    """Tell it; of a bucket that does not answer nginx too, so that nobody waits for artifacts."""
-    _log.error("the control store is away: %s", error)
-    if isinstance(error, AwayError) and folders.RUN.is_dir():
-        folders.BUCKET_AWAY.touch()
-
-
-def _document(kind: type[W], data: bytes) -> W | TrackstackError:
-    try:
-        return kind.from_bytes(data)
-    except TrackstackError as error:
-        return error
 
 
 def _told(this: Round) -> None:
