@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -26,9 +27,13 @@ class State:
 
 @pytest.fixture(scope="module")
 def deleted(server: Server, ada: str) -> dict[str, str]:
-    """Runs, experiments and models that a user deleted, which MLflow only marks."""
+    """Runs, experiments and models that a user deleted, which MLflow only marks.
+
+    A worker may come back to this module with tests it takes from another: names are new each time.
+    """
+    mark = token_hex(4)
     with server.api(ADA, ada) as api:
-        kept = _post(api, "experiments/create", name="kept")["experiment_id"]
+        kept = _post(api, "experiments/create", name=f"kept-{mark}")["experiment_id"]
         run = _post(api, "runs/create", experiment_id=kept, start_time=1)["run"]["info"]["run_id"]
         api.put(
             f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{kept}/{run}/artifacts/weights.bin",
@@ -37,7 +42,7 @@ def deleted(server: Server, ada: str) -> dict[str, str]:
         model = _post(api, "logged-models", experiment_id=kept, name="tree")["model"]["info"]
         _post(api, "runs/delete", run_id=run)
         api.delete(f"logged-models/{model['model_id']}").raise_for_status()
-        dropped = _post(api, "experiments/create", name="dropped")["experiment_id"]
+        dropped = _post(api, "experiments/create", name=f"dropped-{mark}")["experiment_id"]
         _post(api, "runs/create", experiment_id=dropped, start_time=1)
         _post(api, "experiments/delete", experiment_id=dropped)
     return {"run": run, "model": model["model_id"], "experiment": dropped}
