@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-DEBIANS = Path("/usr/share/python-wheels")
+DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 TRIAL_SECONDS = 40
 AGAIN_SECONDS = 600
 MACHINE, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
@@ -145,7 +145,7 @@ def prepare(agent):
             raise ValueError(f"{locked.name} lacks uv")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", new], check=True)
         (new / "uv.txt").write_text(uv[0])
-        # pip is not installed, and installs uv only, which takes a tenth of its time for the rest.
+        # pip is not installed, and installs uv only, which is the quicker one for the rest.
         common = ["-q", "--only-binary=:all:", "--require-hashes"]
         pip = [f"{pip_wheel()}/pip", "install", "--no-cache-dir", "--disable-pip-version-check"]
         sync = ["-m", "uv", "pip", "sync", "--cache-dir", new / "cache"]  # there is no TMPDIR yet
@@ -160,7 +160,7 @@ def prepare(agent):
 def pip_wheel():
     """What ensurepip would install; Debian keeps it elsewhere."""
     own = Path(ensurepip.__file__).parent / "_bundled"
-    return next(each for place in (own, DEBIANS) for each in place.glob("pip-*.whl"))
+    return next(each for place in (own, DEBIAN_WHEELS) for each in place.glob("pip-*.whl"))
 
 
 def patiently(attempt):
