@@ -3,8 +3,11 @@
 # usage: sh make/engine.sh FOLDER
 # Only the tests want this: on a user's computer it is Pulumi's own release.
 set -eu
+case $1 in
+  /*) folder=$1 ;;
+  *) folder=$PWD/$1 ;;
+esac
 cd "$(dirname "$0")/engine"
-folder=$1
 module=github.com/pulumi/pulumi
 
 [ ! -x "$folder/pulumi" ] || exit 0
