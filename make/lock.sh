@@ -33,3 +33,10 @@ for cloud in aws gcp; do
   printf '%s\n' cryptography inotify-simple psutil pydantic supervisor uv "$sdk" $more |
     for_machines "agent-$cloud.txt" "$@"
 done
+# Of the compose workspace's images: its server, the agent in it, and JupyterLab with a client.
+printf '%s\n' "mlflow==$mlflow" 'psycopg[binary]' paramiko |
+  for_machines "mlflow-$mlflow-compose.txt" --constraints "templates/requirements/mlflow-$mlflow.txt" "$@"
+printf '%s\n' cryptography inotify-simple psutil pydantic supervisor uv |
+  for_machines agent-compose.txt "$@"
+printf '%s\n' "mlflow==$mlflow" jupyterlab |
+  for_machines "mlflow-$mlflow-jupyter.txt" --constraints "templates/requirements/mlflow-$mlflow.txt" "$@"

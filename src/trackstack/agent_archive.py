@@ -43,13 +43,13 @@ def archive() -> bytes:
     return packed.getvalue()
 
 
-def lock(cloud: str) -> str:
-    """The agent's packages on a cloud's machine: a requirements file with hashes.
+def lock(target: str) -> str:
+    """The agent's packages where it does not run in the kit's own Python: a lock with hashes.
 
     Args:
-        cloud: 'aws' or 'gcp'.
+        target: 'aws', 'gcp' or 'compose'.
     """
-    return (bundle.templates() / "requirements" / f"agent-{cloud}.txt").read_text()
+    return (bundle.templates() / "requirements" / f"agent-{target}.txt").read_text()
 
 
 def publish(store: ControlStore, cloud: str) -> None:

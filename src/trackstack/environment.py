@@ -24,7 +24,9 @@ from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.spec import Spec
 from trackstack.targets.base import CloudTarget, Target
-from trackstack.targets.local import RECORD, Local
+from trackstack.targets.compose import Compose
+from trackstack.targets.local import Local
+from trackstack.targets.record_file import RECORD
 from trackstack.tracking import Tracking
 
 FORMAT = 1
@@ -69,13 +71,22 @@ class Environment:
         name: of the environment.
         folder: everything this computer keeps of it.
         place: the account of a cloud that it is in; None on this computer.
+        kind: the kind of target, as in `deploy TARGET`.
         target: where it runs.
     """
 
-    def __init__(self, name: str, place: Place | None = None) -> None:
+    def __init__(self, name: str, place: Place | None = None, kind: str = "local") -> None:
+        """Look at what this computer keeps of it.
+
+        Args:
+            name: of the environment.
+            place: the account of a cloud that it is in, when this computer need not know it yet.
+            kind: of a new one on this computer: 'local' or 'compose'.
+        """
         self.name = name
         self.folder = environments_folder() / name
         self.place = place or self._kept_place()
+        self.kind = self.place.target if self.place else self._kept_kind() or kind
         self.target = self._target()
 
     @property
@@ -90,11 +101,6 @@ class Environment:
                 f"Environment {self.name!r} is on this computer, and that is about clouds."
             )
         return cast("CloudTarget", self.target)
-
-    @property
-    def kind(self) -> str:
-        """The kind of target, as in `deploy TARGET`."""
-        return self.place.target if self.place else "local"
 
     @property
     def exists(self) -> bool:
@@ -281,7 +287,17 @@ class Environment:
                 f"Remove it, then `trackstack attach {self.name}`.",
             ) from error
 
+    def _kept_kind(self) -> str | None:
+        """What the record says; a damaged one is told of when it is read as a whole."""
+        try:
+            kept: dict[str, Any] = json.loads((self.folder / RECORD).read_bytes())
+            return str(kept["spec"]["target"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
     def _target(self) -> Target:
+        if self.kind == "compose":
+            return Compose(self.folder)
         if self.place is None:
             return Local(self.folder, home() / "cache")
         # By name, because the clouds' tools take a second to import.

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import uv
@@ -21,11 +22,15 @@ OLDEST_PYTHON = "3.11"
 POSTGRESQL_DRIVER = "psycopg[binary]"
 S3_CLIENT = "boto3"
 GCS_CLIENT = "google-cloud-storage"
+SFTP_CLIENT = "paramiko"
+JUPYTER = "jupyterlab"
 
 _SHIPPED = {
     frozenset[str](): "",
     frozenset({POSTGRESQL_DRIVER, S3_CLIENT}): "-aws",
     frozenset({POSTGRESQL_DRIVER, GCS_CLIENT}): "-gcp",
+    frozenset({POSTGRESQL_DRIVER, SFTP_CLIENT}): "-compose",
+    frozenset({JUPYTER}): "-jupyter",
 }
 """What the kit ships locks for besides MLflow alone, with how their files' names go on."""
 
@@ -100,6 +105,14 @@ def uv_settings() -> dict[str, str]:
     known = bool(there.cafile or there.capath) or sys.platform == "darwin"
     settings = {"UV_PYTHON_DOWNLOADS": "never"}
     return {**settings, "UV_SYSTEM_CERTS": "1"} if known else settings
+
+
+def only(lock: str, name: str) -> str:
+    """The part of a lock that is about one package."""
+    lines = lock.splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if line.startswith(f"{name}=="))
+    rest = takewhile(lambda line: line.startswith(" "), lines[first + 1 :])
+    return "".join([lines[first], *rest])
 
 
 def versions(lock: str) -> dict[str, str]:

@@ -163,6 +163,35 @@ def artifacts(value: str) -> str:
     )
 
 
+def artifacts_or_folder(value: str) -> str:
+    """A bucket for artifacts, or a folder of this computer, that a container gets to see."""
+    if value.startswith("/") and not re.search(r"[\x00-\x1f\x7f]", value):
+        return value
+    try:
+        return artifacts(value)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is neither a bucket nor a folder: write it as 's3://bucket/folder', as "
+            "'gs://bucket', or from the root on, such as '/srv/artifacts'"
+        ) from None
+
+
+def image(value: str) -> str:
+    """The name of a container image, with its registry, tag or digest when it has one.
+
+    https://github.com/distribution/reference
+    """
+    part = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
+    registry = r"([A-Za-z0-9.-]+(:[0-9]+)?/)?"
+    ending = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    if re.fullmatch(rf"{registry}{part}(/{part})*{ending}", value):
+        return value
+    raise ValueError(
+        f"{value!r} is not the name of an image: write it as 'debian:trixie-slim' or "
+        "'registry.example.com/team/debian:13'"
+    )
+
+
 def endpoint(value: str) -> str:
     """Where a bucket's API is, for others than the clouds' own."""
     if re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", value):

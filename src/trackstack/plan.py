@@ -5,19 +5,29 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from trackstack import lock
+from trackstack import compose_plan, lock
 from trackstack.cloud_plan import Aws, Cloud, Database, Gcp, GcpDatabase, bucket_name
+from trackstack.compose_plan import Compose
 from trackstack.desired import Part
 from trackstack.errors import UsageError
 from trackstack.outputs import Outputs
-from trackstack.spec import EVERYWHERE, LOOPBACK, AwsSpec, GcpSpec, LocalSpec, Server, Spec
+from trackstack.spec import (
+    EVERYWHERE,
+    LOOPBACK,
+    AwsSpec,
+    ComposeSpec,
+    GcpSpec,
+    LocalSpec,
+    Server,
+    Spec,
+)
 
 HTTPS = 443
 
 _SQLITE = "sqlite:///data/mlflow.db"
-_MANAGED = "sslmode=require&connect_timeout=3&tcp_user_timeout=2000"
-"""How MLflow connects to a cloud's database: one that is away costs it seconds, not a quarter of an
-hour for each request. See https://www.postgresql.org/docs/current/libpq-connect.html."""
+_IMPATIENT = "connect_timeout=3&tcp_user_timeout=2000"
+"""How MLflow connects to a database beside it: one that is away costs it seconds, not a quarter of
+an hour for each request. See https://www.postgresql.org/docs/current/libpq-connect.html."""
 _UNKNOWN_HOST = "not-made-yet"
 """Stands for a database's host until the cloud has given it one."""
 
@@ -77,19 +87,24 @@ class Plan(Part):
     Attributes:
         packages: the server's package lock, a requirements file with hashes.
         cloud: what will exist in a cloud; None on this computer.
+        compose: the workspace in Docker around the server; None elsewhere.
     """
 
-    target: Literal["local", "aws", "gcp"]
+    target: Literal["local", "compose", "aws", "gcp"]
     environment: str
     nginx: Nginx
     mlflow: Mlflow
     packages: str
     cloud: Cloud | None = None
+    compose: Compose | None = None
 
     def brief(self) -> dict[str, Any]:
         """The plan for a reader: the lock's packages are counted, not listed."""
         content = _dumped(self)
         content["packages"] = len(lock.versions(self.packages))
+        if self.compose:
+            counted = len(lock.versions(self.compose.jupyter_packages))
+            content["compose"]["jupyter_packages"] = counted
         if self.cloud:
             content["cloud"]["user_data"] = f"{len(self.cloud.user_data.encode())} bytes"
         return content
@@ -109,6 +124,8 @@ def make_plan(
     secrets: int = 0,
     user_data: str = "",
     also_allowed: Sequence[str] = (),
+    *,
+    jupyter_packages: str = "",
 ) -> Plan:
     """Turn a spec into the plan.
 
@@ -118,10 +135,13 @@ def make_plan(
         secrets: how often credentials of outer stores were given.
         user_data: what a cloud's machine is started with.
         also_allowed: networks that may connect for now, beside the spec's.
+        jupyter_packages: the lock of a workspace's JupyterLab.
 
     Raises:
         UsageError: each value is one that can be, and together they cannot.
     """
+    if isinstance(spec, ComposeSpec):
+        return _workspace_plan(spec, packages, secrets, jupyter_packages)
     if not isinstance(spec, LocalSpec):
         return _cloud_plan(spec, packages, user_data, also_allowed)
     return Plan(
@@ -140,6 +160,43 @@ def make_plan(
             secrets=secrets,
         ),
         packages=packages,
+    )
+
+
+def _workspace_plan(spec: ComposeSpec, packages: str, secrets: int, jupyter_packages: str) -> Plan:
+    server, stores = spec.server, spec.stores
+    here = () if server.listen == EVERYWHERE else (server.listen,)
+    # The last one is what JupyterLab's container calls it.
+    local = (LOOPBACK, "localhost") if server.listen == LOOPBACK else here
+    names = tuple(dict.fromkeys((*server.hostnames, *local, "tracking")))
+    hosts = dict.fromkeys((*names, LOOPBACK, "localhost"))
+    return Plan(
+        target="compose",
+        environment=spec.environment,
+        nginx=Nginx(
+            address=EVERYWHERE,
+            port=server.port,
+            names=names,
+            hosts=tuple(f"{name}:{server.port}" for name in hosts),
+            tls="own",
+        ),
+        mlflow=Mlflow(
+            version=server.mlflow,
+            workers=server.workers,
+            database=f"{compose_plan.DATABASE}&{_IMPATIENT}",
+            artifacts=stores.bucket
+            or (compose_plan.FOLDER if stores.folder else compose_plan.SFTP),
+            artifacts_endpoint=stores.artifacts_endpoint,
+            secrets=secrets,
+        ),
+        packages=packages,
+        compose=Compose(
+            listen=server.listen,
+            jupyter_port=spec.jupyter.port,
+            jupyter_packages=jupyter_packages,
+            base=spec.images.base,
+            folder=stores.folder,
+        ),
     )
 
 
@@ -171,7 +228,9 @@ def _cloud_plan(
             "Change it in the spec, or by its flag.",
         ) from error
     # The machine's own role of the database, with a password that only the machine knows.
-    database = f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?{_MANAGED}"
+    database = (
+        f"postgresql+psycopg://mlflow@{_UNKNOWN_HOST}:5432/mlflow?sslmode=require&{_IMPATIENT}"
+    )
     return Plan(
         target=cloud.cloud,
         environment=spec.environment,
@@ -316,8 +375,8 @@ def differences(before: Plan | None, after: Plan) -> list[Difference]:
     for key in dict.fromkeys((*new, *old)):
         value = new.get(key, "nothing")
         if old.get(key) != new.get(key):
-            if key == "packages":
-                found += _package_differences(old.get(key), value)
+            if key in ("packages", "compose.jupyter_packages"):
+                found += _package_differences(key, old.get(key), value)
             elif key == "cloud.user_data":
                 found += _user_data_difference(old.get(key), value)
             else:
@@ -325,18 +384,16 @@ def differences(before: Plan | None, after: Plan) -> list[Difference]:
     return found
 
 
-def _package_differences(before: str | None, after: str) -> list[Difference]:
+def _package_differences(key: str, before: str | None, after: str) -> list[Difference]:
     new = lock.versions(after)
     if before is None:
-        return [Difference(key="packages", before=None, after=f"{len(new)} pinned with hashes")]
+        return [Difference(key=key, before=None, after=f"{len(new)} pinned with hashes")]
     old = lock.versions(before)
     changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
     return [
-        Difference(
-            key=f"packages.{name}", before=old.get(name), after=new.get(name, "not installed")
-        )
+        Difference(key=f"{key}.{name}", before=old.get(name), after=new.get(name, "not installed"))
         for name in changed
-    ] or [Difference(key="packages", before="the recorded lock", after="another lock")]
+    ] or [Difference(key=key, before="the recorded lock", after="another lock")]
 
 
 def _user_data_difference(before: str | None, after: str) -> list[Difference]:
@@ -348,8 +405,9 @@ def _user_data_difference(before: str | None, after: str) -> list[Difference]:
 
 def _dumped(plan: Plan) -> dict[str, Any]:
     content = plan.model_dump(mode="json")
-    if plan.cloud is None:
-        del content["cloud"]
+    for place in ("cloud", "compose"):
+        if content[place] is None:
+            del content[place]
     return content
 
 

@@ -45,6 +45,7 @@ def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
         "proxies": plan.nginx.proxies,
         "bucket": plan.cloud is not None,
         "mlflow": mlflow,
+        "jupyter_port": plan.compose.jupyter_port if plan.compose else None,
     }
     nginx = _hash_of(_nginx_files(_UNNAMED, nginx_values))
     files = {**_mlflow_files(mlflow, mlflow_values), **_nginx_files(nginx, nginx_values)}
@@ -86,10 +87,10 @@ def _certificates(nginx: Nginx) -> list[dict[str, object]]:
 
 
 def _origins(nginx: Nginx) -> Iterator[str]:
-    """The pages that may call MLflow: its own, on loopback in plain HTTP."""
+    """The pages that may call MLflow: its own, in plain HTTP where the machine asks itself."""
     for host in nginx.hosts:
         name = host.partition(":")[0]
-        local = name in ("127.0.0.1", "localhost")
+        local = name in ("127.0.0.1", "localhost") and name not in nginx.names
         scheme = "http" if local or nginx.tls == "none" else "https"
         # A browser leaves out the port that https has anyway.
         yield f"{scheme}://{name if nginx.port == HTTPS and scheme == 'https' else host}"
@@ -110,12 +111,15 @@ def mlflow_settings(content: dict[str, object]) -> dict[str, str]:
 
 def _mlflow_files(name: str, values: dict[str, object]) -> dict[str, str]:
     values = {**values, "mlflow": name}
-    return {
+    files = {
         f"services/{name}.conf": render("supervisor/mlflow.conf.j2", values),
         f"services/{name}.env": render("supervisor/mlflow.env.j2", values),
         f"services/{name}.py": render("supervisor/mlflow.py.j2", values),
         f"services/{name}.sh": render("supervisor/mlflow.sh.j2", values),
     }
+    if str(values["artifacts"]).startswith("sftp:"):
+        files[f"services/{name}.sftp.py"] = render("supervisor/mlflow.sftp.py", values)
+    return files
 
 
 def _nginx_files(name: str, values: dict[str, object]) -> dict[str, str]:

@@ -103,6 +103,10 @@ class Tracking:
         body = {"experiment_id": experiment, "run_name": name, "start_time": start_ms}
         return dict(self._call("POST", "runs/create", body)["run"]["info"])
 
+    def run(self, run: str) -> dict[str, Any]:
+        """A run: its info, and its data with params and metrics."""
+        return dict(self._call("GET", "runs/get", query={"run_id": run})["run"])
+
     def tag_run(self, run: str, key: str, value: str) -> None:
         """Put a tag on a run."""
         self._call("POST", "runs/set-tag", {"run_id": run, "key": key, "value": value})
@@ -235,14 +239,20 @@ class Tracking:
     def _call(
         self, verb: str, method: str, body: Any = None, query: dict[str, str] | None = None
     ) -> Any:
-        return self._send(verb, f"{_API}/{method}", json=body, params=query).json()
+        answer = self._send(verb, f"{_API}/{method}", json=body, params=query)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise TrackingError(
+                f"{self._http.base_url} answers, and not as MLflow does.", answer.status_code
+            ) from error
 
     def _send(self, verb: str, path: str, **content: Any) -> httpx.Response:
         try:
             answer = self._http.request(verb, path, **content)
         except httpx.HTTPError as error:
             raise _silent(self._http.base_url, error) from error
-        if answer.is_error:
+        if not answer.is_success:
             raise _refused(verb, path, answer.status_code, answer.text)
         return answer
 

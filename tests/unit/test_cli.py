@@ -38,11 +38,11 @@ slow = {"pulumi", "httpx", "mlflow", "boto3", "google", "yaml", "psutil", "inoti
 print(json.dumps({"found": found, "imported": sorted(slow & set(sys.modules))}))
 """
 COMMANDS = [
-    "", "deploy", "deploy local", "deploy aws", "deploy gcp", "plan", "plan local", "plan aws",
-    "plan gcp", "allow", "allow list", "allow add", "allow remove", "attach", "unlock", "policy",
-    "list", "status", "open", "logs", "env",
+    "", "deploy", "deploy local", "deploy aws", "deploy gcp", "deploy compose", "plan",
+    "plan local", "plan compose", "plan aws", "plan gcp", "allow", "allow list", "allow add",
+    "allow remove", "attach", "unlock", "policy", "list", "status", "open", "logs", "env",
     "users", "users add", "users rotate", "users remove", "users list", "users import", "verify",
-    "render", "doctor", "destroy",
+    "render", "notebook", "doctor", "destroy",
 ]  # fmt: skip
 
 

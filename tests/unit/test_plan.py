@@ -62,4 +62,4 @@ def test_before_the_first_deploy_every_key_is_new() -> None:
     told = {each.key: each.after for each in found}
     assert told["mlflow.version"] == "3.17.2"
     assert told["packages"] == "2 pinned with hashes"
-    assert {key.split(".")[0] for key in told} == set(Plan.model_fields) - {"cloud"}
+    assert {key.split(".")[0] for key in told} == set(Plan.model_fields) - {"cloud", "compose"}

@@ -71,7 +71,7 @@ BAD: list[tuple[str, str]] = [
     ("users: [ada, 7]", "users.1 is 7 and should be a name, such as ada"),
     ("at_login: maybe", "at_login is 'maybe' and should be true or false"),
     ("protected: maybe", "protected is 'maybe' and should be true or false"),
-    ("target: azure", "target is 'azure' and should be 'local', 'aws' or 'gcp'"),
+    ("target: azure", "target is 'azure' and should be 'local', 'compose', 'aws' or 'gcp'"),
     ("environment: 5", "environment is 5 and should be a name, such as 'team-a'"),
     (
         "server: {port: 1, workers: 0}",

@@ -14,6 +14,7 @@ from trackstack.cli import (
     env,
     list_,
     logs,
+    notebook,
     open_,
     plan,
     policy,
@@ -39,6 +40,7 @@ deploying = typer.Typer(
     help="Make an environment exist and check it.", no_args_is_help=True, rich_markup_mode=None
 )
 deploying.command("local")(deploy.local)
+deploying.command("compose")(deploy.compose)
 deploying.command("aws")(deploy.aws)
 deploying.command("gcp")(deploy.gcp)
 planning = typer.Typer(
@@ -47,6 +49,7 @@ planning = typer.Typer(
     rich_markup_mode=None,
 )
 planning.command("local")(plan.local)
+planning.command("compose")(plan.compose)
 planning.command("aws")(plan.aws)
 planning.command("gcp")(plan.gcp)
 
@@ -61,6 +64,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(allow.app, name="allow")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
+app.command("notebook")(notebook.notebook)
 app.command("render")(render.render)
 app.command("attach")(attach.attach)
 app.command("unlock")(unlock.unlock)

@@ -15,7 +15,7 @@ def for_deploy(name: str | None, target: str, file: Path | None) -> Environment:
     Raises:
         UsageError: the target has several and none was named, or the spec's name is no name.
     """
-    return Environment(_name(name, target, file))
+    return Environment(_name(name, target, file), kind=target)
 
 
 def for_cloud(

@@ -41,18 +41,49 @@ def local(
 
     Run it again to change something, or after a restart of the computer.
     """
+    _here("local", asked, environment, file, show_passwords, password_file, json)
+
+
+@with_spec_flags("compose")
+def compose(
+    *,
+    asked: "Asked",
+    environment: EnvironmentOption = None,
+    file: SpecOption = None,
+    show_passwords: ShowPasswordsOption = False,
+    password_file: PasswordFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A workspace in this computer's Docker: the server, PostgreSQL, SFTP, and JupyterLab.
+
+    Run it again to change something; Docker starts it again with the computer.
+    """
+    _here("compose", asked, environment, file, show_passwords, password_file, json)
+
+
+def _here(
+    target: str,
+    asked: "Asked",
+    environment: str | None,
+    file: Path | None,
+    show_passwords: bool,
+    password_file: Path | None,
+    json: bool,
+) -> None:
     from trackstack.cli.choice import for_deploy
+    from trackstack.cli.resources import Resources
     from trackstack.operations.deploy import Watcher, deploy
 
     console.may_write_passwords(password_file)
-    chosen = for_deploy(environment, "local", file)
+    chosen = for_deploy(environment, target, file)
     watcher = Watcher(
         on_intent=lambda intent, _: _announce(chosen, intent),
+        on_event=Resources(),
         on_logins=lambda logins: _write(logins, password_file),
         on_steps=console.Steps(),
         on_check=console.check_line,
     )
-    done = deploy(chosen, "local", asked, file, watcher)
+    done = deploy(chosen, target, asked, file, watcher)
     _finish(done, show_passwords, password_file is not None, json)
 
 
@@ -210,6 +241,9 @@ def _tell(done: "Deployed", show_passwords: bool, in_file: bool) -> None:
         console.result(f"Nothing changed. {done.url} is up, and asks for a login.")
     else:
         console.result(f"\nMLflow is at {done.url}")
+    if done.workspace:
+        console.result(f"JupyterLab is at {done.workspace.url}")
+        console.result(f"`{call} status -e {done.environment}` shows the token that it asks for.")
     if done.at_login:
         console.result(done.at_login)
     if done.receipt.from_machine:
@@ -236,6 +270,7 @@ def _as_document(done: "Deployed", show_passwords: bool) -> dict[str, object]:
         "url": done.url,
         "changes": [each.model_dump() for each in done.changes],
         "started": done.started,
+        **({"jupyterlab": done.workspace.url} if done.workspace else {}),
         "at_login": done.at_login,
         "users": [
             login.model_dump() if show_passwords else {"user": login.user} for login in done.logins

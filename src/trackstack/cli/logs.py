@@ -7,6 +7,7 @@ import typer
 
 from trackstack.cli import console
 from trackstack.cli.options import EnvironmentOption
+from trackstack.errors import UsageError
 
 
 class Service(StrEnum):
@@ -16,6 +17,12 @@ class Service(StrEnum):
     mlflow = "mlflow"
     agent = "agent"
     console = "console"
+    jupyter = "jupyter"
+    postgres = "postgres"
+    sftp = "sftp"
+
+
+_OF_A_WORKSPACE = (Service.jupyter, Service.postgres, Service.sftp)
 
 
 def logs(
@@ -26,7 +33,7 @@ def logs(
     """The log of nginx (JSON, a line a request), MLflow or the agent.
 
     `console` is what a cloud's machine wrote to its serial console: it is there when all else is
-    silent.
+    silent; `jupyter`, `postgres` and `sftp` are a workspace's.
     """
     from trackstack import environment as environments
 
@@ -34,5 +41,11 @@ def logs(
         chosen = environments.find(environment)
         console.result(chosen.cloud.console(chosen.outputs.machine))
         return
-    for line in environments.find(environment).target.logs(service.value, follow):
+    chosen = environments.find(environment)
+    if service in _OF_A_WORKSPACE and chosen.kind != "compose":
+        raise UsageError(
+            f"Environment {chosen.name!r} has no service {service.value!r}.",
+            "It has nginx, mlflow and agent.",
+        )
+    for line in chosen.target.logs(service.value, follow):
         console.result(line)

@@ -57,6 +57,23 @@ def local(
     _tell(chosen, intend(chosen, "local", asked, file), None, detailed_exitcode, json)
 
 
+@with_spec_flags("compose")
+def compose(
+    *,
+    asked: "Asked",
+    environment: EnvironmentOption = None,
+    file: SpecOption = None,
+    detailed_exitcode: PendingOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what `deploy compose` with the same flags would make or change; change nothing."""
+    from trackstack.cli.choice import for_deploy
+    from trackstack.operations.plan import intend
+
+    chosen = for_deploy(environment, "compose", file)
+    _tell(chosen, intend(chosen, "compose", asked, file), None, detailed_exitcode, json)
+
+
 @with_spec_flags("aws")
 def aws(
     *,

@@ -168,6 +168,51 @@ _LOCAL: Table = {
         ("at_login",),
     ),
 }
+_COMPOSE: Table = {
+    "port": _LOCAL["port"],
+    "listen": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_LISTEN",
+                metavar="ADDRESS",
+                callback=checked(names.address),
+                help="On which of this computer's addresses. [127.0.0.1]",
+            ),
+        ],
+        ("server", "listen"),
+    ),
+    "jupyter_port": (
+        Annotated[
+            int | None, typer.Option(min=1024, max=65535, help="Where JupyterLab is. [8888]")
+        ],
+        ("jupyter", "port"),
+    ),
+    "artifacts": (
+        Annotated[
+            str | None,
+            typer.Option(
+                envvar="TRACKSTACK_ARTIFACTS",
+                metavar="BUCKET|FOLDER",
+                callback=checked(names.artifacts_or_folder),
+                help="s3://… or gs://…, or a folder of this computer. [the workspace's own SFTP]",
+            ),
+        ],
+        ("stores", "artifacts"),
+    ),
+    "artifacts_endpoint": _LOCAL["artifacts_endpoint"],
+    "base_image": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="IMAGE",
+                callback=checked(names.image),
+                help="A Debian 13 that all images are made from. [debian:trixie-slim]",
+            ),
+        ],
+        ("images", "base"),
+    ),
+}
 _CLOUD: Table = {
     "region": (
         Annotated[
@@ -222,6 +267,7 @@ _GCP: Table = {
 }
 TABLES: dict[str, Table] = {
     "local": {**_LOCAL, **_EVERYWHERE},
+    "compose": {**_COMPOSE, **_EVERYWHERE},
     "aws": {**_CLOUD, **_EVERYWHERE},
     "gcp": {**_CLOUD, **_GCP, **_EVERYWHERE},
 }

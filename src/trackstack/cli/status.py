@@ -34,6 +34,8 @@ def _lines(seen: "Status") -> list[str]:
     told = {
         "environment": f"{seen.environment} ({seen.target})",
         "address": seen.url,
+        "jupyterlab": seen.workspace.url if seen.workspace else "",
+        "its token": seen.workspace.token if seen.workspace else "",
         "state": seen.state,
         "answers": answers[seen.answers],
         "at login": "starts by itself" if seen.at_login else "",

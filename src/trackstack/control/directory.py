@@ -24,8 +24,15 @@ class DirectoryStore:
     heartbeat_seconds = 30.0
     who: str | None = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: int | None = None) -> None:
+        """Keep values in a folder.
+
+        Args:
+            folder: is made when something is written.
+            owner: the user, by number, who reads and writes it too; root may give files away.
+        """
         self._folder = folder
+        self._owner = owner
 
     def get(self, key: str) -> Stored | None:
         """The value under a key, or None."""
@@ -41,7 +48,7 @@ class DirectoryStore:
             before = self.get(key)
             if (before.tag if before else None) != expect:
                 raise ConflictError(key)
-            write_durably(self._folder / key, data)
+            write_durably(self._folder / key, data, owner=self._owner)
         return hashlib.sha256(data).hexdigest()
 
     def wait_for_change(self, seen: Mapping[str, str | None], timeout: float) -> bool:
@@ -50,7 +57,7 @@ class DirectoryStore:
         places = {(self._folder / key).parent for key in seen}
         while True:
             for place in places:
-                make_folder(place)
+                make_folder(place, owner=self._owner)
             # A watch before each look: what changes after the look ends the sleep.
             with watching(places) as sleep:
                 if self._differs(seen):
@@ -83,10 +90,11 @@ class DirectoryStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        make_folder(self._folder)
+        make_folder(self._folder, owner=self._owner)
         # The kernel lets go of the lock when its holder dies, so no lock is ever left behind.
         handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            _give(handle, self._owner)
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
@@ -107,19 +115,20 @@ def refuse_unwritable(path: Path) -> None:
         trial.write(bytes(4096))
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o600, owner: int | None = None) -> None:
     """Put a whole file in place of another: a reader, or a power cut, sees the old or the new.
 
     The order is write, flush to the disk, rename, flush the folder. Whoever may read the file may
-    enter the folders that are made for it.
+    enter the folders that are made for it; with `owner`, all of them are given to that user.
     """
-    make_folder(path.parent, mode | (mode & 0o444) >> 2)
+    make_folder(path.parent, mode | (mode & 0o444) >> 2, owner)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BEGUN)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
+            _give(file.fileno(), owner)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException as error:
@@ -139,10 +148,17 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path, mode: int = 0o700) -> None:
+def make_folder(folder: Path, mode: int = 0o700, owner: int | None = None) -> None:
     """Make a folder, and those above it, each one durably."""
     if folder.is_dir():
         return
-    make_folder(folder.parent, mode)
+    make_folder(folder.parent, mode, owner)
     folder.mkdir(mode=mode, exist_ok=True)
+    if owner is not None:
+        os.chown(folder, owner, owner)
     flush_folder(folder.parent)
+
+
+def _give(handle: int, owner: int | None) -> None:
+    if owner is not None and os.fstat(handle).st_uid != owner:
+        os.fchown(handle, owner, owner)

@@ -18,7 +18,7 @@ from trackstack.operations.verify import verify
 from trackstack.operations.waiting import report_tag, wait_until_applied
 from trackstack.plan import Difference
 from trackstack.release import mlflow_settings, render_release, same_server
-from trackstack.targets.base import Event, Result, Tell, What
+from trackstack.targets.base import Event, Result, Tell, What, Workspace
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Deployed:
         logins: people let in by this deploy, with their new passwords.
         owner: the user whose password this computer keeps.
         at_login: what to know of its start at login, when that is new.
+        workspace: where people work beside the server, when there is such a place.
         taken_up: what was found of an environment that had been removed with its data kept.
         receipt: what the check saw.
     """
@@ -60,6 +61,7 @@ class Deployed:
     logins: list[Login]
     owner: str | None
     at_login: str | None
+    workspace: Workspace | None
     taken_up: Stock | None
     receipt: Receipt
 
@@ -132,6 +134,7 @@ def deploy(
             # What it said before it was stopped says nothing about what it is now.
             outdated, started = heard, True
         _wait(environment, outdated if started else None, watcher if changed else _SILENT)
+        environment.target.start_rest()
         receipt = verify(environment, quick=not changed, on_check=watcher.on_check)
         if changed:
             _note(environment, settled=True)
@@ -143,6 +146,7 @@ def deploy(
             logins=logins,
             owner=environment.owner(),
             at_login=at_login,
+            workspace=environment.target.workspace(intent.plan),
             taken_up=take_stock(environment) if came_back else None,
             receipt=receipt,
         )
@@ -161,7 +165,7 @@ def _try_stores(environment: Environment, intent: Intent) -> None:
     drivers = intent.drivers
     # A cloud's machine alone reaches its stores.
     if (
-        environment.place is None
+        environment.kind == "local"
         and drivers
         and (used is None or used.stores != intent.plan.mlflow.stores)
     ):
@@ -199,6 +203,7 @@ def _write_desired(
     if environment.place is not None and outputs != record.outputs:
         record, same = record.model_copy(update={"outputs": outputs}), False
         environment.write_record(record)
+    users.let_clients_in(environment)
     if same and release is not None:
         return []
     target.renew_agent()

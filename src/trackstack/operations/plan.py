@@ -92,7 +92,7 @@ def intend(
     decided = record.spec.model_dump() if record else {}
     content = spec.decide(asked, recorded, decided, fallback)
     content = environment.target.decided(content, record.plan if record else None)
-    if target != "local" and content["allow"] is None:
+    if content.get("allow", ()) is None:
         content["allow"] = [own_network()]
     effective = spec.validate(content, "What was asked")
     _same_stores(record, effective)
@@ -103,6 +103,7 @@ def intend(
         given,
         _user_data(effective, record),
         _networks_for_now(record),
+        jupyter_packages=_jupyter_packages(effective, record),
     )
     plan = environment.target.taken_up(
         plan, record.plan if record else None, bool(record and record.removed)
@@ -124,11 +125,11 @@ def _credentials(
     environment: Environment, record: Record | None, effective: spec.Spec
 ) -> tuple[dict[str, str], int]:
     """What opens outer stores, and how often it was given; a cloud's machine has an identity."""
-    if not isinstance(effective, spec.LocalSpec):
+    if not isinstance(effective, spec.LocalSpec | spec.ComposeSpec):
         return {}, 0
     kept = environment.target.store_credentials()
     same = {}
-    if record and isinstance(record.spec, spec.LocalSpec):
+    if record and isinstance(record.spec, spec.LocalSpec | spec.ComposeSpec):
         same = store_credentials.of_same(kept, record.spec.stores, effective.stores)
     credentials = store_credentials.find(effective.stores, os.environ, Path.home(), same)
     given = record.plan.mlflow.secrets if record else 0
@@ -173,8 +174,20 @@ def _packages(effective: spec.Spec, record: Record | None) -> str:
     return lock.for_mlflow(wanted.mlflow, [*drivers, *wanted.extra_packages])
 
 
+def _jupyter_packages(effective: spec.Spec, record: Record | None) -> str:
+    if not isinstance(effective, spec.ComposeSpec):
+        return ""
+    if record and record.plan.compose and record.spec.server.mlflow == effective.server.mlflow:
+        return record.plan.compose.jupyter_packages
+    return lock.for_mlflow(effective.server.mlflow, [lock.JUPYTER])
+
+
 def _drivers(effective: spec.Spec) -> list[str]:
     bucket = {"s3": lock.S3_CLIENT, "gs": lock.GCS_CLIENT}
+    if isinstance(effective, spec.ComposeSpec):
+        bucket_name = effective.stores.bucket
+        store = bucket[bucket_name.partition(":")[0]] if bucket_name else lock.SFTP_CLIENT
+        return [lock.POSTGRESQL_DRIVER, store]
     if not isinstance(effective, spec.LocalSpec):
         # Both, whatever the database: so that one lock fits every environment of a cloud.
         return [lock.POSTGRESQL_DRIVER, bucket["s3" if effective.target == "aws" else "gs"]]
@@ -187,8 +200,11 @@ def _same_stores(record: Record | None, effective: spec.Spec) -> None:
     """Refuse to leave behind what is stored: nothing moves it from one kind to the other."""
     if record is None:
         return
-    if not (isinstance(record.spec, spec.LocalSpec) and isinstance(effective, spec.LocalSpec)):
-        _same_kind_of_database(record, effective)
+    if isinstance(record.spec, spec.CloudSpec) and isinstance(effective, spec.CloudSpec):
+        _same_kind_of_database(record.spec, effective)
+        return
+    of_this_computer = (spec.LocalSpec, spec.ComposeSpec)
+    if not isinstance(record.spec, of_this_computer) or not isinstance(effective, of_this_computer):
         return
     before, after = record.spec.stores, effective.stores
     for what, had, wanted in (
@@ -204,14 +220,11 @@ def _same_stores(record: Record | None, effective: spec.Spec) -> None:
             )
 
 
-def _same_kind_of_database(record: Record, effective: spec.Spec) -> None:
-    had, wanted = (
-        each.database.kind if isinstance(each, spec.CloudSpec) else None
-        for each in (record.spec, effective)
-    )
+def _same_kind_of_database(before: spec.CloudSpec, after: spec.CloudSpec) -> None:
+    had, wanted = before.database.kind, after.database.kind
     if had != wanted:
         raise UsageError(
-            f"Environment {record.spec.environment!r} keeps its runs in {had}, and nothing moves "
+            f"Environment {before.environment!r} keeps its runs in {had}, and nothing moves "
             f"them to {wanted}: they would be left behind.",
             f"Deploy a new environment with `-e NAME --database {wanted}`, copy what you need with "
             "the package mlflow-export-import, then destroy this one.",
@@ -220,9 +233,10 @@ def _same_kind_of_database(record: Record, effective: spec.Spec) -> None:
 
 def _left_behind(record: Record | None, effective: spec.Spec) -> list[str]:
     """Tell what stays in the store of before: nothing moves it to one of the same kind either."""
-    if record is None or not isinstance(record.spec, spec.LocalSpec):
+    of_this_computer = (spec.LocalSpec, spec.ComposeSpec)
+    if record is None or not isinstance(record.spec, of_this_computer):
         return []
-    if not isinstance(effective, spec.LocalSpec):
+    if not isinstance(effective, of_this_computer):
         return []
     before, after = record.spec.stores, effective.stores
     told = "{what} stay in {where}: nothing moves them, and this server will not show them."

@@ -9,6 +9,7 @@ from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
 from trackstack.operations.waiting import observed, report_age
+from trackstack.targets.base import Workspace
 
 _SILENT = timedelta(minutes=4)
 """An idle agent in a cloud reports every minute."""
@@ -25,6 +26,7 @@ class Status(Part):
         room: what is wrong with the room it has left to store in, or None.
         at_login: whether it is started when this person logs in.
         release: the id of the release that serves.
+        workspace: where people work beside it, when there is such a place.
         patches: how far the updates of its operating system have got, on a machine in a cloud.
     """
 
@@ -43,6 +45,7 @@ class Status(Part):
     heartbeat: datetime | None
     patches: Patches | None
     kit: str
+    workspace: Workspace | None = None
 
 
 class Summary(Part):
@@ -77,6 +80,7 @@ def status(environment: Environment) -> Status:
         # In a cloud, counting takes as long as there are artifacts.
         stored_bytes=None if environment.place else environment.target.stored_bytes(),
         heartbeat=report.heartbeat if report else None,
+        workspace=environment.target.workspace(record.plan),
         patches=report.patches if report else None,
         kit=record.kit,
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trackstack.errors import UsageError
-from trackstack.spec import Stores
+from trackstack.spec import ComposeStores, Stores
 
 _AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE")
@@ -16,9 +16,11 @@ _AWS = (*_AWS_KEYS, *_AWS_PLACES, *_AWS_FILES, "AWS_PROFILE")
 _POSTGRESQL = ("PGPASSWORD", "PGPASSFILE")
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)
 
+AnyStores = Stores | ComposeStores
+
 
 def find(
-    stores: Stores, environ: Mapping[str, str], home: Path, kept: Mapping[str, str]
+    stores: AnyStores, environ: Mapping[str, str], home: Path, kept: Mapping[str, str]
 ) -> dict[str, str]:
     """What the server needs to open its stores.
 
@@ -45,7 +47,7 @@ def find(
     return found
 
 
-def of_same(kept: Mapping[str, str], before: Stores, after: Stores) -> dict[str, str]:
+def of_same(kept: Mapping[str, str], before: AnyStores, after: AnyStores) -> dict[str, str]:
     """Of the credentials given before, those of stores that stay: no other gets to see them."""
     names: set[str] = set()
     if before.database == after.database:

@@ -98,6 +98,9 @@ def rotate(
     _must_exist((login.user for login in made), _current(environment))
     if mine is not None:
         environment.keep_password(mine.user, mine.password)
+    for login in made:
+        if login.user in environment.target.clients:
+            environment.target.keep_client(login.user, login.password)
     _change(environment, f"rotate {_listed(made)}", apply)
     return made
 
@@ -243,6 +246,19 @@ def add_missing(environment: Environment, wanted: Iterable[str]) -> list[Login]:
     return made
 
 
+def let_clients_in(environment: Environment) -> None:
+    """At a deploy: have each client of the target's own be a user, with a password it knows."""
+    target = environment.target
+    for name in target.clients:
+        user, password = _current(environment).get(name), target.client_password(name)
+        if user and password and credentials.matches(password, user.hash):
+            continue
+        login = Login(user=name, password=credentials.new_password())
+        # Kept before it holds, as an owner's.
+        target.keep_client(login.user, login.password)
+        _write(environment, f"add {name}", _with(login))
+
+
 def _change(
     environment: Environment, what: str, apply: Callable[[dict[str, User]], dict[str, User]]
 ) -> None:
@@ -269,6 +285,10 @@ def _write(
 def _current(environment: Environment) -> dict[str, User]:
     users, _ = read(environment.target.store, Users)
     return users.users if users else {}
+
+
+def _with(login: Login) -> Callable[[dict[str, User]], dict[str, User]]:
+    return lambda users: users | {login.user: _new_user(login, None)}
 
 
 def _logins(wanted: Iterable[str]) -> list[Login]:

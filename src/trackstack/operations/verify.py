@@ -19,6 +19,7 @@ from trackstack.operations.strangers import (
 )
 from trackstack.operations.trial_run import prove_tracking
 from trackstack.operations.users import Login
+from trackstack.operations.verify_workspace import prove_workspace
 from trackstack.tracking import http_client
 
 _MISDIRECTED = frozenset({421})
@@ -58,6 +59,9 @@ def verify(
             clocks.must_agree(stranger)
             with environment.held("verifying", "trackstack verify"):
                 _prove_all(prover, environment, stranger)
+    workspace = environment.target.workspace(environment.existing_record().plan)
+    if workspace is not None:
+        prove_workspace(prover, environment, workspace, quick)
     receipt = Receipt(
         environment=environment.name,
         url=url,

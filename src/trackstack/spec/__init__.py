@@ -5,6 +5,7 @@ asked for keeps what the first deploy decided, whatever a newer kit would choose
 """
 
 from trackstack.spec.cloud import AwsSpec, CloudSpec, GcpSpec
+from trackstack.spec.compose import ComposeSpec, ComposeStores
 from trackstack.spec.deciding import decide, default_workers, merged, without_other_tls
 from trackstack.spec.kinds import EVERYWHERE, LOOPBACK, Asked
 from trackstack.spec.local import LocalSpec, Server, Stores
@@ -16,6 +17,8 @@ __all__ = [
     "Asked",
     "AwsSpec",
     "CloudSpec",
+    "ComposeSpec",
+    "ComposeStores",
     "GcpSpec",
     "LocalSpec",
     "Server",

@@ -22,6 +22,8 @@ Network = Annotated[str, AfterValidator(names.network)]
 PemFile = Annotated[str, AfterValidator(names.pem_file)]
 Database = Annotated[str, AfterValidator(names.database)]
 Artifacts = Annotated[str, AfterValidator(names.artifacts)]
+ArtifactsOrFolder = Annotated[str, AfterValidator(names.artifacts_or_folder)]
+Image = Annotated[str, AfterValidator(names.image)]
 Endpoint = Annotated[str, AfterValidator(names.endpoint)]
 Package = Annotated[str, AfterValidator(names.requirement)]
 MlflowVersion = Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+\.[0-9]+$")]
@@ -42,13 +44,16 @@ RIGHT = {
     "users": "a list of names, such as [ada, grace]",
     "protected": "true or false",
     "at_login": "true or false",
-    "target": "'local', 'aws' or 'gcp'",
+    "target": "'local', 'compose', 'aws' or 'gcp'",
     "server": "a group of keys such as port and workers",
     "stores": "a group of keys such as database and artifacts",
     "database": "an address such as 'postgresql://user@host:5432/name'",
     "artifacts": "a bucket such as 's3://bucket/folder'",
     "artifacts_endpoint": "an address such as 'https://s3.example.com'",
     "extra_packages": "a list of packages, such as [boto3]",
+    "jupyter": "a group with the key port",
+    "images": "a group with the key base",
+    "base": "an image of Debian 13, such as 'debian:trixie-slim'",
     "listen": "an IPv4 address, such as '127.0.0.1'",
     "hostnames": "a list of names, such as [mlflow.example.com]",
     "tls": "own, files or upstream",

@@ -10,17 +10,19 @@ from pydantic.fields import FieldInfo
 
 from trackstack import names
 from trackstack.errors import UsageError, printable
-from trackstack.spec import cloud, local
+from trackstack.spec import cloud, compose, local
 from trackstack.spec.cloud import AwsSpec, GcpSpec
+from trackstack.spec.compose import ComposeSpec
 from trackstack.spec.deciding import merged
 from trackstack.spec.kinds import EACH, RIGHT, Asked
 from trackstack.spec.local import LocalSpec
 
-Spec = LocalSpec | AwsSpec | GcpSpec
+Spec = LocalSpec | ComposeSpec | AwsSpec | GcpSpec
 """One environment, with every value decided."""
 
-_MODELS: dict[str, type[LocalSpec] | type[AwsSpec] | type[GcpSpec]] = {
+_MODELS: dict[str, type[LocalSpec] | type[ComposeSpec] | type[AwsSpec] | type[GcpSpec]] = {
     "local": LocalSpec,
+    "compose": ComposeSpec,
     "aws": AwsSpec,
     "gcp": GcpSpec,
 }
@@ -40,8 +42,8 @@ def defaults(target: str, environment: str, account: str, mlflow: str) -> Asked:
         account: of the person, on this computer.
         mlflow: the version for new environments.
     """
-    made = local.defaults if target == "local" else cloud.DEFAULTS[target]
-    return made(environment, account, mlflow)
+    made = {"local": local.defaults, "compose": compose.defaults, **cloud.DEFAULTS}
+    return made[target](environment, account, mlflow)
 
 
 def load(path: Path, target: str = "local") -> Asked:

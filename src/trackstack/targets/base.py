@@ -75,16 +75,30 @@ class Kept(Part):
     how: str | None = None
 
 
+class Workspace(Part):
+    """Where people work beside the tracking server.
+
+    Attributes:
+        url: of JupyterLab.
+        token: what it asks for; secret.
+    """
+
+    url: str
+    token: str
+
+
 class Target(Protocol):
     """One environment's place: it makes a plan's machine and store exist, and takes them away.
 
     Attributes:
         first_word_seconds: how long a new machine may take until it reports.
         where: what to call the place, such as 'on this computer'.
+        clients: users of the server that are no people but clients of the target's own.
     """
 
     first_word_seconds: float
     where: str
+    clients: tuple[str, ...]
 
     @property
     def store(self) -> ControlStore:
@@ -177,6 +191,25 @@ class Target(Protocol):
     def start(self) -> None:
         """Have the machine and its agent run; returns once they do."""
 
+    def start_rest(self) -> None:
+        """Have run what needs the server; called when that serves."""
+
+    def workspace(self, plan: Plan) -> Workspace | None:
+        """Where people work beside the server; None where there is no such place."""
+
+    def run_example(self) -> str:
+        """Run the workspace's example notebook.
+
+        Returns:
+            What run_notebook.py of its image prints.
+        """
+
+    def client_password(self, user: str) -> str | None:
+        """The password that a client of the target's own has, or None before it has one."""
+
+    def keep_client(self, user: str, password: str) -> None:
+        """Give a client of the target's own its password."""
+
     def stop(self) -> None:
         """End every process of the machine; its data stays."""
 
@@ -233,9 +266,33 @@ class Target(Protocol):
         """A service's log, line by line; with `follow`, without an end.
 
         Args:
-            service: 'nginx', 'mlflow' or 'agent'.
+            service: 'nginx', 'mlflow' or 'agent'; of a workspace also others.
             follow: whether to wait for further lines.
         """
+
+
+class NoWorkspace:
+    """A target that is the tracking server and nothing else."""
+
+    clients: tuple[str, ...] = ()
+
+    def start_rest(self) -> None:
+        """There is nothing else; see Target."""
+
+    def workspace(self, _plan: Plan) -> Workspace | None:
+        """There is none; see Target."""
+        return None
+
+    def run_example(self) -> str:
+        """There is no workspace; see Target."""
+        raise NotImplementedError
+
+    def client_password(self, _user: str) -> str | None:
+        """There are no such clients; see Target."""
+        return None
+
+    def keep_client(self, user: str, password: str) -> None:
+        """There are no such clients; see Target."""
 
 
 class CloudTarget(Target, Protocol):

@@ -21,7 +21,7 @@ from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.targets import remote_logs
 from trackstack.targets.account import Account, Say
-from trackstack.targets.base import Kept, Result, Tell
+from trackstack.targets.base import Kept, NoWorkspace, Result, Tell
 from trackstack.targets.engine_failures import HeldError, ResourceError
 
 _FIRST_BOOT_SECONDS = 900.0
@@ -32,7 +32,7 @@ _NOT_EMPTY = "BucketNotEmpty|not empty"
 """What the clouds say of a bucket in which something lies."""
 
 
-class Cloud:
+class Cloud(NoWorkspace):
     """An environment in an account of a cloud.
 
     Attributes:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -26,11 +25,10 @@ from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
 from trackstack.spec import EVERYWHERE, LOOPBACK
 from trackstack.targets import at_login, computer, schema, stores
-from trackstack.targets.base import Tell
+from trackstack.targets.base import NoWorkspace, Tell
+from trackstack.targets.record_file import RecordFile
 
 MACHINE = "local"
-RECORD = "record.json"
-"""In the environment's folder."""
 
 _PROGRAM_FOLDERS = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _KEPT_VARIABLES = {
@@ -45,7 +43,7 @@ _START_SECONDS = 20.0
 _FOLLOW_SECONDS = 0.2
 
 
-class Local:
+class Local(NoWorkspace, RecordFile):
     """An environment in a folder of this computer.
 
     Attributes:
@@ -56,40 +54,15 @@ class Local:
     where = "on this computer"
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        self._record = folder / RECORD
+        super().__init__(folder)
         self._machine = folder / "machine"
         self._control = folder / "control"
         self._cache = cache
         self.store = DirectoryStore(self._control)
 
-    def read_record(self) -> bytes | None:
-        """The record, a file of the environment's folder; see Target."""
-        try:
-            return self._record.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def write_record(self, record: bytes) -> None:
-        """Keep the record; the environment's own lock keeps others away. See Target."""
-        write_durably(self._record, record)
-
-    def decided(self, content: dict[str, Any], _recorded: Plan | None) -> dict[str, Any]:
-        """Nothing has to be looked up; see Target."""
-        return content
-
-    def forecast(self, _plan: Plan, _refresh: bool = False) -> None:
-        """There is no cloud; see Target."""
-
     def make(self, plan: Plan, _tell: Tell, _refresh: bool = False) -> Outputs:
         """The agent makes all there is; see Target."""
         return self.outputs(plan)
-
-    def taken_up(self, plan: Plan, _recorded: Plan | None, _removed: bool) -> Plan:
-        """What stays lies where it lay; see Target."""
-        return plan
-
-    def renew_agent(self) -> None:
-        """The agent is this very kit's; see Target."""
 
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here; see Target."""

@@ -1,0 +1,256 @@
+"""A workspace in this computer's Docker as target: the server, its stores, JupyterLab."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from trackstack.agent import folders
+from trackstack.control.directory import DirectoryStore, write_durably
+from trackstack.desired import AUTHORITIES_KEY, content_id
+from trackstack.errors import TrackstackError, UsageError
+from trackstack.outputs import Outputs
+from trackstack.plan import Plan
+from trackstack.targets import compose_folder, computer, docker
+from trackstack.targets.base import Event, Tell, Workspace
+from trackstack.targets.record_file import RecordFile
+
+MACHINE = "compose"
+CLIENT = "jupyter"
+"""The user of the tracking server that the workspace's own client is."""
+
+_ROOTS_STAND_IN = 10078
+"""Whose number processes in the containers have when root deploys: nobody's."""
+_MADE = ".made"
+"""Holds the hash of what the images were made from last."""
+_MACHINE_FOLDER = Path("/var/lib/trackstack")
+_LOGS = {
+    "nginx": folders.NGINX_LOG,
+    "mlflow": folders.MLFLOW_LOG,
+    "agent": folders.AGENT_LOG,
+}
+
+
+class Compose(RecordFile):
+    """An environment in containers, and in a folder of this computer that `docker compose` runs.
+
+    Attributes:
+        store: the control store, a folder that the server's container sees too.
+    """
+
+    first_word_seconds = 120.0
+    where = "in this computer's Docker"
+    clients: tuple[str, ...] = (CLIENT,)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder / "compose"
+        self._control = folder / "control"
+        self._owner = None if os.getuid() else _ROOTS_STAND_IN
+        self.store = DirectoryStore(self._control, self._owner)
+
+    def make(self, plan: Plan, tell: Tell, _refresh: bool = False) -> Outputs:
+        """Render the folder and make the images, unless that is how they are; see Target."""
+        assert plan.compose is not None  # noqa: S101  it is this target's plan
+        user, group = (self._owner, self._owner) if self._owner else (os.getuid(), os.getgid())
+        wanted = content_id([plan.model_dump(mode="json"), user, group])
+        if self._made() != wanted:
+            files = compose_folder.rendered(plan, plan.compose, self._project, user, group)
+            for path, data in files.items():
+                # For all to read: an image takes the rights over, and others' processes run in it.
+                write_durably(self._folder / path, data, 0o644)
+            for path, data in compose_folder.made_secrets(self._folder).items():
+                write_durably(self._folder / path, data, owner=self._owner)
+            (self._folder / "client").mkdir(exist_ok=True)
+            began = time.monotonic()
+            event = Event(resource="images", type="compose", what="make", state="started")
+            tell(event)
+            docker.compose(self._folder, "build")
+            took = time.monotonic() - began
+            tell(event.model_copy(update={"state": "done", "seconds": took}))
+            write_durably(self._folder / _MADE, wanted.encode())
+        return self.outputs(plan)
+
+    def check(self, plan: Plan, running: Plan | None) -> None:
+        """Refuse what cannot work here; see Target."""
+        assert plan.compose is not None  # noqa: S101  it is this target's plan
+        missing = docker.problem()
+        if missing is not None:
+            raise missing
+        if running is None:
+            free = shutil.disk_usage(computer.existing(self._folder)).free
+            small = computer.room_problem(self._folder, free)
+            if small is not None:
+                raise small
+        if plan.compose.folder and not Path(plan.compose.folder).is_dir():
+            raise UsageError(
+                f"There is no folder {plan.compose.folder} on this computer.",
+                "Make it first, or leave out --artifacts: then an SFTP server keeps them.",
+            )
+        ours = _ports(running) if running and self.running() else {}
+        for flag, port in _ports(plan).items():
+            address = plan.compose.listen
+            if port not in ours.values() and not computer.port_is_free(address, port):
+                free_port = computer.free_port_near(address, port)
+                raise TrackstackError(
+                    f"Port {port} of this computer is taken{computer.by_whom(port)}.",
+                    f"Choose another one, such as `{flag} {free_port}`.",
+                )
+
+    def outputs(self, plan: Plan) -> Outputs:
+        """Where the plan's server will be."""
+        return Outputs(url=f"https://{plan.nginx.names[0]}:{plan.nginx.port}", machine=MACHINE)
+
+    def workspace(self, plan: Plan) -> Workspace:
+        """Where JupyterLab is, and what it asks for."""
+        assert plan.compose is not None  # noqa: S101  it is this target's plan
+        token = self._folder / compose_folder.TOKEN
+        return Workspace(
+            url=f"https://{plan.nginx.names[0]}:{plan.compose.jupyter_port}",
+            token=token.read_text() if token.is_file() else "",
+        )
+
+    def run_example(self) -> str:
+        """Run the example of JupyterLab's image; see Target."""
+        if "jupyter" not in docker.containers(self._project, "status=running"):
+            raise TrackstackError(
+                "JupyterLab does not run.", "Start it again with the command that deployed it."
+            )
+        program = ("/opt/trackstack/jupyter/bin/python", "/opt/trackstack/run_notebook.py")
+        example = "/opt/trackstack/mlflow-example.ipynb"
+        return docker.compose(self._folder, "exec", "-T", "jupyter", *program, example)
+
+    def keep_client(self, user: str, password: str) -> None:
+        """Give the workspace's own client its login; see Target."""
+        compose_folder.write_credentials(self._folder, user, password, self._owner)
+
+    def client_password(self, _user: str) -> str | None:
+        """The password the workspace's own client has; see Target."""
+        return compose_folder.password(self._folder)
+
+    def store_credentials(self) -> dict[str, str]:
+        """There are none: each store of the workspace has its own."""
+        return {}
+
+    def keep_store_credentials(self, variables: dict[str, str]) -> None:
+        """There are none."""
+
+    def try_stores(self, given: dict[str, str], drivers: list[str], packages: str) -> None:
+        """They are made with the workspace; see Target."""
+
+    def start(self) -> None:
+        """Have the server and its stores run as rendered, and nothing that was before."""
+        docker.compose(self._folder, "up", "--detach", "--no-build", "tracking")
+
+    def start_rest(self) -> None:
+        """Have JupyterLab run, whose client has to trust the server by now; see Target."""
+        authorities = self.store.get(AUTHORITIES_KEY)
+        if authorities is not None:
+            write_durably(self._folder / "client" / "ca.pem", authorities.data, 0o644)
+        docker.compose(self._folder, "up", "--detach", "--no-build", "--remove-orphans")
+
+    def stop(self) -> None:
+        """End every container; their volumes stay."""
+        if (self._folder / compose_folder.SETTINGS).is_file():
+            docker.compose(self._folder, "down", "--remove-orphans")
+
+    def running(self) -> bool:
+        """Whether the server's container runs."""
+        if not (self._folder / compose_folder.SETTINGS).is_file():
+            return False
+        return "tracking" in docker.containers(self._project, "status=running")
+
+    def check_at_login(self) -> None:
+        """Docker itself starts containers; see Target."""
+
+    def start_at_login(self, _wanted: bool) -> None:
+        """Docker itself starts containers; see Target."""
+
+    def starts_at_login(self) -> bool:
+        """Docker itself starts containers: with the computer, when it does."""
+        return False
+
+    def leftovers(self) -> list[str]:
+        """Docker leaves none."""
+        return []
+
+    def schema(self, _plan: Plan, _packages: str) -> None:
+        """It cannot be seen from here; see Target."""
+
+    def purge(self) -> None:
+        """Remove containers, volumes, networks, images and the folders."""
+        if (self._folder / compose_folder.SETTINGS).is_file():
+            everything = ("--volumes", "--remove-orphans", "--rmi", "local")
+            docker.compose(self._folder, "down", *everything)
+        for folder in (self._folder, self._control):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+    def stored_bytes(self) -> int:
+        """How much database and artifacts take."""
+        total = 0
+        services = docker.compose(self._folder, "config", "--services").split()
+        for service, folder in (("postgres", "/var/lib/postgresql"), ("sftp", "/artifacts")):
+            if service not in services:
+                continue  # artifacts are in a bucket, or a folder that is not the workspace's
+            du = ("--entrypoint", "du", service, "--summarize", "--bytes", folder)
+            told = docker.compose(self._folder, "run", "--rm", "--no-deps", "-T", *du)
+            total += int(told.split()[0])
+        return total
+
+    def room_problem(self) -> TrackstackError | None:
+        """A full disk, or None."""
+        free = shutil.disk_usage(computer.existing(self._folder)).free
+        return computer.full_problem(self._folder, free)
+
+    def requests(self) -> Iterator[str]:
+        """nginx's log as far back as it goes, the oldest line first."""
+        if not self.running():
+            return iter(())
+        older = "for n in 5 4 3 2 1; do cat logs/nginx.jsonl.$n 2>/dev/null; done"
+        script = f"{older}; cat logs/nginx.jsonl"
+        return docker.lines(self._folder, *self._inside("sh", "-c", script))
+
+    def logs(self, service: str, follow: bool) -> Iterator[str]:
+        """A service's log, line by line; see Target."""
+        if service not in _LOGS:
+            how: tuple[str, ...] = ("--follow",) if follow else ()
+            return docker.lines(
+                self._folder, "logs", "--no-log-prefix", "--no-color", *how, service
+            )
+        if not self.running():
+            raise TrackstackError(
+                f"The log of {service} is in a container that does not run.",
+                "Start it again with the command that deployed it.",
+            )
+        how = ("--follow=name", "--retry") if follow else ()
+        return docker.lines(
+            self._folder, *self._inside("tail", "--quiet", "--lines=+1", *how, str(_LOGS[service]))
+        )
+
+    @property
+    def _project(self) -> str:
+        """What Docker calls it: by the folder too, since several people may share an engine."""
+        known = compose_folder.project(self._folder)
+        if known is not None:
+            return known
+        environment = self._folder.parent
+        mark = hashlib.sha256(str(environment).encode()).hexdigest()[:6]
+        return f"trackstack-{environment.name}-{mark}"
+
+    def _inside(self, *command: str) -> tuple[str, ...]:
+        return ("exec", "-T", "--workdir", str(_MACHINE_FOLDER), "tracking", *command)
+
+    def _made(self) -> str | None:
+        try:
+            return (self._folder / _MADE).read_text()
+        except FileNotFoundError:
+            return None
+
+
+def _ports(plan: Plan) -> Mapping[str, int]:
+    """The ports that are published, by the flags that choose others."""
+    assert plan.compose is not None  # noqa: S101  it is this target's plan
+    return {"--port": plan.nginx.port, "--jupyter-port": plan.compose.jupyter_port}
