@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from box import freezing, keeping, memory
+import keeping
+from box import freezing, memory
 from box.image import Image
 from box.wires import Socket
 from engine.world.network import control_groups

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import cast
 
-from box import keeping
+import keeping
 from box.image import METADATA
 from engine.world.network import Computer, Network, ip, mac
 from engine.world.serving import Server, pass_on, serving
