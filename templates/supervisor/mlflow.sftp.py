@@ -4,18 +4,24 @@ MLflow's own way needs pysftp, which nobody has looked after since 2016, and kee
 a restart of the SFTP server ends for good.
 """
 
+import asyncio
 import os
 import posixpath
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
-from typing import Any, TypeVar
+from secrets import token_hex
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import paramiko
 from mlflow.entities import FileInfo
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.store.artifact.artifact_repo import ArtifactRepository, StreamUploadMixin
 
 _KEY = "/run/secrets/sftp-key"
 _KNOWN_HOSTS = "/run/secrets/known-hosts"
@@ -23,13 +29,14 @@ _BEGUN = ".new"
 """How a name ends while its file is being written."""
 _CONNECT_SECONDS = 5
 _SILENCE_SECONDS = 60
+_BLOCK = 1024 * 1024
 _KEPT = 8
 """Idle connections; each is a process on the server."""
 
 T = TypeVar("T")
 
 
-class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not there to type checkers
+class SftpArtifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  # MLflow is not there to type checkers
     """A folder of an SFTP server, as sftp://USER@HOST:PORT/FOLDER."""
 
     def __init__(
@@ -39,17 +46,44 @@ class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not 
         self._place = urlsplit(artifact_uri)
         self._idle: LifoQueue[paramiko.SFTPClient] = LifoQueue(_KEPT)
 
+    def log_artifact_from_stream(
+        self, stream: BinaryIO, artifact_file_name: str, artifact_path: str | None = None
+    ) -> None:
+        """Put what can be read into a folder; whoever looks there sees all of it or nothing."""
+        upload = self._begin(artifact_file_name, artifact_path)
+        try:
+            while block := stream.read(_BLOCK):
+                upload.file.write(block)
+            self._end(upload)
+        except BaseException:
+            self._give_up(upload)
+            raise
+
+    async def log_artifact_from_async_stream(
+        self,
+        chunks: AsyncIterable[bytes],
+        artifact_file_name: str,
+        artifact_path: str | None = None,
+    ) -> None:
+        """Put what arrives into a folder, likewise."""
+        upload = await asyncio.to_thread(self._begin, artifact_file_name, artifact_path)
+        try:
+            block = bytearray()
+            async for chunk in chunks:
+                block += chunk
+                if len(block) >= _BLOCK:
+                    await asyncio.to_thread(upload.file.write, bytes(block))
+                    block.clear()
+            await asyncio.to_thread(upload.file.write, bytes(block))
+            await asyncio.to_thread(self._end, upload)
+        except BaseException:
+            await asyncio.to_thread(self._give_up, upload)
+            raise
+
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-        """Put a file into a folder; whoever reads it sees all of it or nothing."""
-        folder = self._path(artifact_path)
-        name = posixpath.join(folder, Path(local_file).name)
-
-        def put(sftp: paramiko.SFTPClient) -> None:
-            _make_folder(sftp, folder)
-            sftp.put(local_file, name + _BEGUN)
-            sftp.posix_rename(name + _BEGUN, name)
-
-        self._ask(put)
+        """Put a file into a folder, likewise."""
+        with Path(local_file).open("rb") as file:
+            self.log_artifact_from_stream(file, Path(local_file).name, artifact_path)
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """Put all that is in a folder into another."""
@@ -76,7 +110,13 @@ class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not 
         return sorted(found, key=lambda each: str(each.path))
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        self._ask(lambda sftp: sftp.get(self._path(remote_file_path), local_path))
+        try:
+            self._ask(lambda sftp: sftp.get(self._path(remote_file_path), local_path))
+        except FileNotFoundError as error:
+            # MLflow's client asks for what may not be there, and waits minutes at another error.
+            raise MlflowException(
+                f"No such artifact: '{remote_file_path}'", error_code=RESOURCE_DOES_NOT_EXIST
+            ) from error
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Remove a file, or a folder with all that is in it."""
@@ -85,13 +125,42 @@ class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not 
     def _path(self, inner: str | None) -> str:
         return posixpath.join(self._place.path, inner) if inner else self._place.path
 
+    def _begin(self, name: str, artifact_path: str | None) -> "_Upload":
+        folder = self._path(artifact_path)
+        # Of this upload alone: another of the same name may be under way.
+        begun = posixpath.join(folder, f".{token_hex(8)}{_BEGUN}")
+
+        def make(sftp: paramiko.SFTPClient) -> paramiko.SFTPFile:
+            _make_folder(sftp, folder)
+            return sftp.open(begun, "wb")
+
+        sftp, kept = self._connection()
+        try:
+            file = make(sftp)
+        except (OSError, EOFError, paramiko.SSHException):
+            _close(sftp)
+            if not kept:
+                raise
+            sftp = self._connect()
+            file = make(sftp)
+        # What was written is acknowledged at the end, and not each time.
+        file.set_pipelined(True)
+        return _Upload(sftp, file, begun, posixpath.join(folder, name))
+
+    def _end(self, upload: "_Upload") -> None:
+        upload.file.close()
+        upload.sftp.posix_rename(upload.begun, upload.name)
+        self._keep(upload.sftp)
+
+    def _give_up(self, upload: "_Upload") -> None:
+        _close(upload.sftp)
+        with suppress(OSError, EOFError, paramiko.SSHException, MlflowException):
+            self._ask(lambda sftp: sftp.remove(upload.begun))
+
     def _ask(self, work: Callable[[paramiko.SFTPClient], T]) -> T:
-        """Do something on a connection; once more on a fresh one when a kept one has ended."""
+        """Do something on a connection; once more on another one when a kept one has ended."""
         while True:
-            try:
-                sftp, kept = self._idle.get_nowait(), True
-            except Empty:
-                sftp, kept = self._connect(), False
+            sftp, kept = self._connection()
             try:
                 result = work(sftp)
             except (FileNotFoundError, PermissionError):
@@ -108,22 +177,36 @@ class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not 
                 self._keep(sftp)
                 return result
 
+    def _connection(self) -> tuple[paramiko.SFTPClient, bool]:
+        """An idle connection and True, or a new one and False."""
+        try:
+            return self._idle.get_nowait(), True
+        except Empty:
+            return self._connect(), False
+
     def _connect(self) -> paramiko.SFTPClient:
         client = paramiko.SSHClient()
         # A host whose key is not in there is refused.
         client.load_host_keys(_KNOWN_HOSTS)
-        client.connect(
-            self._place.hostname or "",
-            self._place.port or 22,
-            self._place.username,
-            key_filename=_KEY,
-            allow_agent=False,
-            look_for_keys=False,
-            timeout=_CONNECT_SECONDS,
-            banner_timeout=_CONNECT_SECONDS,
-            auth_timeout=_CONNECT_SECONDS,
-        )
-        sftp = client.open_sftp()
+        try:
+            client.connect(
+                self._place.hostname or "",
+                self._place.port or 22,
+                self._place.username,
+                key_filename=_KEY,
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=_CONNECT_SECONDS,
+                banner_timeout=_CONNECT_SECONDS,
+                auth_timeout=_CONNECT_SECONDS,
+            )
+            sftp = client.open_sftp()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            client.close()
+            raise MlflowException(
+                f"The SFTP server with the artifacts does not let this server in: {error}",
+                error_code=TEMPORARILY_UNAVAILABLE,
+            ) from error
         sftp.get_channel().settimeout(_SILENCE_SECONDS)
         # Only the client would end the connection when it is forgotten.
         sftp.client = client
@@ -134,6 +217,16 @@ class SftpArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow is not 
             _close(sftp)
         else:
             self._idle.put(sftp)
+
+
+@dataclass(frozen=True)
+class _Upload:
+    """A file under way, with the connection it goes over."""
+
+    sftp: paramiko.SFTPClient
+    file: paramiko.SFTPFile
+    begun: str
+    name: str
 
 
 def _close(sftp: paramiko.SFTPClient) -> None:
