@@ -10,6 +10,12 @@ from trackstack.plan import HTTPS, Nginx, Plan, with_outputs
 from trackstack.templating import render
 
 _UNNAMED = "00000000"
+_OWN_ARTIFACTS = {
+    "sftp": "supervisor/artifacts_sftp.py",
+    "s3": "supervisor/artifacts_s3.py",
+    "gs": "supervisor/artifacts_gs.py",
+}
+"""What takes the place of MLflow's own way to artifacts, by the kind of their address."""
 
 
 def render_release(plan: Plan, outputs: Outputs) -> dict[str, object]:
@@ -110,15 +116,17 @@ def mlflow_settings(content: dict[str, object]) -> dict[str, str]:
 
 
 def _mlflow_files(name: str, values: dict[str, object]) -> dict[str, str]:
-    values = {**values, "mlflow": name}
+    kind = str(values["artifacts"]).partition(":")[0]
+    own = kind if kind in _OWN_ARTIFACTS else None
+    values = {**values, "mlflow": name, "own_artifacts": own}
     files = {
         f"services/{name}.conf": render("supervisor/mlflow.conf.j2", values),
         f"services/{name}.env": render("supervisor/mlflow.env.j2", values),
         f"services/{name}.py": render("supervisor/mlflow.py.j2", values),
         f"services/{name}.sh": render("supervisor/mlflow.sh.j2", values),
     }
-    if str(values["artifacts"]).startswith("sftp:"):
-        files[f"services/{name}.sftp.py"] = render("supervisor/mlflow.sftp.py", values)
+    if own is not None:
+        files[f"services/{name}.artifacts.py"] = render(_OWN_ARTIFACTS[own], values)
     return files
 
 

@@ -23,7 +23,8 @@ def start(folder: Path, platform: str, **variables: str) -> "subprocess.Popen[st
     make_wheel(folder)
     (wheel,) = folder.glob("*.whl")
     script = folder / "mlflow.py"
-    script.write_text(render("supervisor/mlflow.py.j2", {"database": "postgresql://elsewhere"}))
+    values = {"database": "postgresql://elsewhere", "own_artifacts": None}
+    script.write_text(render("supervisor/mlflow.py.j2", values))
     return subprocess.Popen(
         [
             *(sys.executable, "-P", "-c", AS_ON, platform, script),

@@ -86,6 +86,16 @@ def test_an_artifact_goes_to_google_and_back_through_a_client_without_credential
     assert not any((in_gcs.data / "artifacts").iterdir())
 
 
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_an_artifact_that_is_not_there_is_a_404(kind: str, request: pytest.FixtureRequest) -> None:
+    """MLflow's own 500 has its client ask again for two minutes, at each load of a run's model."""
+    server: Alone = request.getfixturevalue({"s3": "server", "gcs": "in_gcs"}[kind])
+    with server.api(OWNER, server.owner_password()) as api:
+        path = "api/2.0/mlflow-artifacts/artifacts/1/nothing/artifacts/model"
+        answer = api.get(f"{server.url}/{path}")
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
 def test_the_deploy_proved_it_and_left_nothing_in_the_bucket(server: InS3) -> None:
     checks = server.proven()
     assert [check["held"] for check in checks] == [True] * len(checks)

@@ -115,7 +115,7 @@ def ensure_retired(this: Round) -> None:
 def stop_all_but(this: Round, kept: str) -> None:
     """Stop every MLflow service but one, and forget their definitions."""
     # By any of its files: a killed agent may have removed some of them.
-    for service in {file.stem for file in folders.SERVICES.glob("mlflow-*")}:
+    for service in {file.name.partition(".")[0] for file in folders.SERVICES.glob("mlflow-*")}:
         if service != kept:
             retire(this, service)
 

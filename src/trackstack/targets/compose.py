@@ -13,7 +13,7 @@ from trackstack.desired import AUTHORITIES_KEY, content_id
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
-from trackstack.targets import compose_folder, computer, docker
+from trackstack.targets import compose_folder, computer, docker, given_credentials
 from trackstack.targets.base import Event, Tell, Workspace
 from trackstack.targets.record_file import RecordFile
 
@@ -23,6 +23,8 @@ CLIENT = "jupyter"
 
 _ROOTS_STAND_IN = 10078
 """Whose number processes in the containers have when root deploys: nobody's."""
+_GIVEN = "given-credentials.env"
+"""As this computer has them; the container gets copies under names of its own."""
 _MADE = ".made"
 """Holds the hash of what the images were made from last."""
 _MACHINE_FOLDER = Path("/var/lib/trackstack")
@@ -131,14 +133,25 @@ class Compose(RecordFile):
         return compose_folder.password(self._folder)
 
     def store_credentials(self) -> dict[str, str]:
-        """There are none: each store of the workspace has its own."""
-        return {}
+        """The variables that open an outer bucket, as they were in this shell; secret."""
+        return given_credentials.read(self._folder / _GIVEN)
 
     def keep_store_credentials(self, variables: dict[str, str]) -> None:
-        """There are none."""
+        """Keep them, and give the server's container those and a copy of each file they name."""
+        if variables == self.store_credentials():
+            return
+        inside = dict(variables)
+        for name in given_credentials.FILES:
+            if name in variables:
+                copy = f"{Path(compose_folder.STORES).parent}/{name.lower()}"
+                content = Path(variables[name]).read_bytes()
+                write_durably(self._folder / copy, content, owner=self._owner)
+                inside[name] = f"/run/secrets/{name.lower()}"
+        given_credentials.write(self._folder / compose_folder.STORES, inside, self._owner)
+        given_credentials.write(self._folder / _GIVEN, variables)
 
     def try_stores(self, given: dict[str, str], drivers: list[str], packages: str) -> None:
-        """They are made with the workspace; see Target."""
+        """Only from the server's container would it prove anything: its agent tries; see Target."""
 
     def start(self) -> None:
         """Have the server and its stores run as rendered, and nothing that was before."""
@@ -150,6 +163,7 @@ class Compose(RecordFile):
         if authorities is not None:
             write_durably(self._folder / "client" / "ca.pem", authorities.data, 0o644)
         docker.compose(self._folder, "up", "--detach", "--no-build", "--remove-orphans")
+        docker.drop_old_images(self._project)
 
     def stop(self) -> None:
         """End every container; their volumes stay."""
@@ -184,6 +198,7 @@ class Compose(RecordFile):
         if (self._folder / compose_folder.SETTINGS).is_file():
             everything = ("--volumes", "--remove-orphans", "--rmi", "local")
             docker.compose(self._folder, "down", *everything)
+            docker.drop_old_images(self._project)
         for folder in (self._folder, self._control):
             if folder.is_dir():
                 shutil.rmtree(folder)

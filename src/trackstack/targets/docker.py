@@ -65,6 +65,12 @@ def compose(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def drop_old_images(project: str) -> None:
+    """Remove the images of a project that newer ones have taken the names of."""
+    label = f"label=com.docker.compose.project={project}"
+    _run("docker", "image", "prune", "--force", "--filter", label)
+
+
 def lines(folder: Path, *arguments: str) -> Iterator[str]:
     """What `docker compose` prints, line by line, for as long as it runs or somebody reads."""
     command = ["docker", "compose", "--ansi", "never", *arguments]

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -16,15 +15,14 @@ from pathlib import Path
 import psutil
 
 from trackstack.agent import folders, processes
-from trackstack.agent.ensure_stores import parse
 from trackstack.agent.last_seen import request_logs
-from trackstack.control.directory import DirectoryStore, make_folder, write_durably
+from trackstack.control.directory import DirectoryStore, make_folder
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
 from trackstack.spec import EVERYWHERE, LOOPBACK
-from trackstack.targets import at_login, computer, schema, stores
+from trackstack.targets import at_login, computer, given_credentials, schema, stores
 from trackstack.targets.base import NoWorkspace, Tell
 from trackstack.targets.record_file import RecordFile
 
@@ -107,22 +105,12 @@ class Local(NoWorkspace, RecordFile):
 
     def store_credentials(self) -> dict[str, str]:
         """The variables that open an outer database or bucket, as kept; secret."""
-        file = self._machine / folders.STORES
-        if not file.is_file():
-            return {}
-        try:
-            return parse(file.read_text())
-        except ValueError as error:
-            raise TrackstackError(
-                f"{file}, which keeps the credentials of database and bucket, is damaged.",
-                "Remove it and deploy again with the credentials in this shell.",
-            ) from error
+        return given_credentials.read(self._machine / folders.STORES)
 
     def keep_store_credentials(self, variables: dict[str, str]) -> None:
         """Keep them in the machine's data, for the owner only."""
         if variables != self.store_credentials():
-            lines = (f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-            write_durably(self._machine / folders.STORES, "".join(lines).encode())
+            given_credentials.write(self._machine / folders.STORES, variables)
 
     def try_stores(self, given: dict[str, str], drivers: list[str], packages: str) -> None:
         """Open the outer stores as the server will; see Target."""

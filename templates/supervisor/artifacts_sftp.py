@@ -36,7 +36,7 @@ _KEPT = 8
 T = TypeVar("T")
 
 
-class SftpArtifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  # MLflow is not there to type checkers
+class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  # MLflow is not there to type checkers
     """A folder of an SFTP server, as sftp://USER@HOST:PORT/FOLDER."""
 
     def __init__(
