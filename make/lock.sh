@@ -38,5 +38,5 @@ printf '%s\n' "mlflow==$mlflow" 'psycopg[binary]' paramiko |
   for_machines "mlflow-$mlflow-compose.txt" --constraints "templates/requirements/mlflow-$mlflow.txt" "$@"
 printf '%s\n' cryptography inotify-simple psutil pydantic supervisor uv |
   for_machines agent-compose.txt "$@"
-printf '%s\n' "mlflow==$mlflow" jupyterlab |
+printf '%s\n' "mlflow==$mlflow" jupyterlab pip |
   for_machines "mlflow-$mlflow-jupyter.txt" --constraints "templates/requirements/mlflow-$mlflow.txt" "$@"

@@ -13,6 +13,14 @@ FOLDER = "/artifacts"
 """Where a folder of this computer is in the tracking server's container."""
 
 
+TRACKING = "tracking.localhost"
+"""What JupyterLab's container calls the server where it has no name but this computer's own.
+
+Docker resolves it in there, and a browser on this computer to this computer, so that an address
+that MLflow prints in a notebook leads to a page. https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+"""
+
+
 class Compose(Part):
     """The containers around MLflow, and how they are reached.
 
@@ -21,6 +29,7 @@ class Compose(Part):
         jupyter_port: of JupyterLab.
         jupyter_packages: JupyterLab and MLflow's client: a requirements file with hashes.
         base: the image that all others are made from.
+        tracking: what JupyterLab's container calls the server.
         folder: of this computer, for artifacts in place of the SFTP server.
     """
 
@@ -28,4 +37,5 @@ class Compose(Part):
     jupyter_port: int
     jupyter_packages: str
     base: str
+    tracking: str
     folder: str | None = None

@@ -23,14 +23,15 @@ POSTGRESQL_DRIVER = "psycopg[binary]"
 S3_CLIENT = "boto3"
 GCS_CLIENT = "google-cloud-storage"
 SFTP_CLIENT = "paramiko"
-JUPYTER = "jupyterlab"
+JUPYTER = ("jupyterlab", "pip")
+"""With pip, so that a notebook can install what it needs."""
 
 _SHIPPED = {
     frozenset[str](): "",
     frozenset({POSTGRESQL_DRIVER, S3_CLIENT}): "-aws",
     frozenset({POSTGRESQL_DRIVER, GCS_CLIENT}): "-gcp",
     frozenset({POSTGRESQL_DRIVER, SFTP_CLIENT}): "-compose",
-    frozenset({JUPYTER}): "-jupyter",
+    frozenset(JUPYTER): "-jupyter",
 }
 """What the kit ships locks for besides MLflow alone, with how their files' names go on."""
 

@@ -166,9 +166,8 @@ def make_plan(
 def _workspace_plan(spec: ComposeSpec, packages: str, secrets: int, jupyter_packages: str) -> Plan:
     server, stores = spec.server, spec.stores
     here = () if server.listen == EVERYWHERE else (server.listen,)
-    # The last one is what JupyterLab's container calls it.
     local = (LOOPBACK, "localhost") if server.listen == LOOPBACK else here
-    names = tuple(dict.fromkeys((*server.hostnames, *local, "tracking")))
+    names = tuple(dict.fromkeys((*server.hostnames, *local, compose_plan.TRACKING)))
     hosts = dict.fromkeys((*names, LOOPBACK, "localhost"))
     return Plan(
         target="compose",
@@ -196,8 +195,14 @@ def _workspace_plan(spec: ComposeSpec, packages: str, secrets: int, jupyter_pack
             jupyter_packages=jupyter_packages,
             base=spec.images.base,
             folder=stores.folder,
+            tracking=next(name for name in names if _is_of_a_network(name)),
         ),
     )
+
+
+def _is_of_a_network(name: str) -> bool:
+    """Whether a container may call another computer so."""
+    return name != "localhost" and not name.replace(".", "").isdigit()
 
 
 def control_address(spec: AwsSpec | GcpSpec) -> str:

@@ -179,7 +179,7 @@ def _jupyter_packages(effective: spec.Spec, record: Record | None) -> str:
         return ""
     if record and record.plan.compose and record.spec.server.mlflow == effective.server.mlflow:
         return record.plan.compose.jupyter_packages
-    return lock.for_mlflow(effective.server.mlflow, [lock.JUPYTER])
+    return lock.for_mlflow(effective.server.mlflow, lock.JUPYTER)
 
 
 def _drivers(effective: spec.Spec) -> list[str]:

@@ -59,6 +59,7 @@ def rendered(plan: Plan, compose: Compose, project: str, user: int, group: int) 
         "jupyter_port": compose.jupyter_port,
         "base": compose.base,
         "folder": compose.folder,
+        "tracking": compose.tracking,
         "sftp": plan.mlflow.artifacts == SFTP,
         "packages": content_id(plan.packages),
     }

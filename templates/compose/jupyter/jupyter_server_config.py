@@ -15,6 +15,5 @@ c.ServerApp.trust_xheaders = True
 c.ServerApp.quit_button = False
 # A token that is given, and not made here, is written into no log.
 c.IdentityProvider.token = Path("/run/secrets/token").read_text().strip()
-# It would ask for news elsewhere.
-c.LabApp.news_url = None
+# It would ask elsewhere whether there is a newer one.
 c.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
