@@ -5,7 +5,8 @@ import re
 import ssl
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -68,8 +69,42 @@ def resolve(requirements: list[str]) -> str:
         UsageError: they exclude each other, or one does not exist.
         TrackstackError: the package index cannot be reached.
     """
-    command = [uv.find_uv_bin(), "pip", "compile", "-", "--universal", "--quiet"]
-    command += ["--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header"]
+    flags = ["--universal", "--python-version", OLDEST_PYTHON]
+    return _compile(requirements, flags, Path(bundle.__file__).parent)
+
+
+def resolve_for(
+    python: Path, requirements: list[str], folder: Path, known: str, settings: Mapping[str, str]
+) -> str:
+    """Resolve requirements together for one Python of this computer.
+
+    Args:
+        python: the program.
+        requirements: as in a requirements file.
+        folder: the one that their paths are relative to.
+        known: a lock, whose versions are taken where they fit.
+        settings: uv's environment variables.
+
+    Raises:
+        UsageError, TrackstackError: as `resolve`.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "packages.txt"
+        # What the output file holds already, uv prefers.
+        file.write_text(known)
+        flags = ["--python", str(python), "--output-file", str(file)]
+        _compile(requirements, flags, folder, settings)
+        return file.read_text()
+
+
+def _compile(
+    requirements: list[str],
+    flags: list[str],
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+) -> str:
+    command = [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", *flags]
+    command += ["--generate-hashes", "--no-header"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-progress", "--color", "never"]
     done = subprocess.run(
         command,
@@ -77,8 +112,8 @@ def resolve(requirements: list[str]) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**uv_settings(), **os.environ},
-        cwd=Path(bundle.__file__).parent,
+        env={**uv_settings(), **os.environ, **(settings or {})},
+        cwd=folder,
     )
     if done.returncode == 0:
         return done.stdout
