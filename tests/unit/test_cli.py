@@ -42,7 +42,7 @@ COMMANDS = [
     "plan local", "plan compose", "plan aws", "plan gcp", "allow", "allow list", "allow add",
     "allow remove", "attach", "unlock", "policy", "list", "status", "open", "logs", "env",
     "users", "users add", "users rotate", "users remove", "users list", "users import", "verify",
-    "render", "notebook", "doctor", "destroy",
+    "render", "run", "notebook", "doctor", "destroy",
 ]  # fmt: skip
 
 

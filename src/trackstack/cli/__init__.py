@@ -19,6 +19,7 @@ from trackstack.cli import (
     plan,
     policy,
     render,
+    run,
     status,
     unlock,
     users,
@@ -64,6 +65,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(allow.app, name="allow")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
+app.command("run")(run.run)
 app.command("notebook")(notebook.notebook)
 app.command("render")(render.render)
 app.command("attach")(attach.attach)

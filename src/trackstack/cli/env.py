@@ -8,7 +8,7 @@ import typer
 
 from trackstack import names
 from trackstack.cli import console
-from trackstack.cli.login import ask
+from trackstack.cli.login import ask_unknown
 from trackstack.cli.options import EnvironmentOption, JsonOption, checked
 
 
@@ -37,7 +37,7 @@ def env(
     from trackstack import environment as environments
     from trackstack.operations.env import as_shell, client_variables, write_dotenv
 
-    variables = client_variables(environments.find(environment), user, _ask)
+    variables = client_variables(environments.find(environment), user, ask_unknown)
     if dotenv is not None:
         write_dotenv(variables, dotenv)
         console.progress(f"Written to {dotenv}, readable for you only.")
@@ -45,11 +45,3 @@ def env(
         console.document(variables)
     else:
         console.result(as_shell(variables, shell.value))
-
-
-def _ask(user: str) -> str:
-    return ask(
-        user,
-        f"This computer does not know the password of {user!r}, and there is no terminal "
-        "to ask on.",
-    )

@@ -40,6 +40,15 @@ def ask(user: str, otherwise: str) -> str:
     return getpass.getpass(f"Password of {user}: ")
 
 
+def ask_unknown(user: str) -> str:
+    """Ask for the password of a user of an environment that this computer does not keep."""
+    return ask(
+        user,
+        f"This computer does not know the password of {user!r}, and there is no terminal "
+        "to ask on.",
+    )
+
+
 def only_with_url(user: str | None, ca: Path | None) -> None:
     """Refuse flags that an environment needs none of."""
     if user is not None or ca is not None:

@@ -16,7 +16,10 @@ SHELLS = ("bash", "fish", "powershell", "python")
 
 
 def client_variables(
-    environment: Environment, user: str | None, ask: Callable[[str], str]
+    environment: Environment,
+    user: str | None,
+    ask: Callable[[str], str],
+    say: str = "trackstack env NAME",
 ) -> dict[str, str]:
     """The variables of an MLflow client.
 
@@ -24,6 +27,7 @@ def client_variables(
         environment: whose server.
         user: None for the user whose password this computer keeps.
         ask: asks a person for a user's password, which this computer does not know.
+        say: how to name another user.
 
     Raises:
         UsageError: there is no such user, or the password is not theirs.
@@ -32,7 +36,7 @@ def client_variables(
     if name is None:
         raise UsageError(
             f"This computer keeps no password for environment {environment.name!r}.",
-            "Say whose: `trackstack env NAME`.",
+            f"Say whose: `{say}`.",
         )
     known = users.must_exist(environment, name)
     password = environment.password(name)
