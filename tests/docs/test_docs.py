@@ -24,6 +24,7 @@ IN_A_CLOUD = {"aws.md", "gcp.md"}
 )
 def test_every_command_of_a_page_runs(page: Path, kit: Kit) -> None:
     seed_packages(kit.machine())
+    (kit.home.parent / "examples").symlink_to(ROOT / "examples")
     packages = next((kit.machine() / "packages").iterdir())
     script = script_of([command for command in commands(page) if command not in ELSEWHERE])
     script = script.replace("8181", str(free_port()))
