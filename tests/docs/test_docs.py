@@ -15,11 +15,13 @@ from trackstack.cli import app
 
 IN_A_CLOUD = {"aws.md", "gcp.md"}
 """Pages that are run in a world of their cloud, by test_cloud_pages.py."""
+IN_DOCKER = {"compose.md"}
+"""Pages that are run with a Docker Engine, by test_compose_page.py."""
 
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if commands(page) and page.name not in IN_A_CLOUD],
+    [page for page in PAGES if commands(page) and page.name not in IN_A_CLOUD | IN_DOCKER],
     ids=lambda page: page.name,
 )
 def test_every_command_of_a_page_runs(page: Path, kit: Kit) -> None:

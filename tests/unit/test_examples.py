@@ -42,6 +42,7 @@ KEYS = [
     (f"{target}.yaml", path)
     for target, model in (
         ("local", spec.LocalSpec),
+        ("compose", spec.ComposeSpec),
         ("aws", spec.AwsSpec),
         ("gcp", spec.GcpSpec),
     )
