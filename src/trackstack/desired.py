@@ -269,6 +269,48 @@ class LogsWanted(DesiredDocument):
     until: AwareDatetime
 
 
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+"""What a model is served as: a part of an address, of a service's name and of a socket's path."""
+
+ModelUri = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(models:/(m-[0-9a-f]{32}|[^/:@\x00-\x1f\x7f]+(/[A-Za-z0-9]+|@[A-Za-z0-9_-]+))"
+        r"|runs:/[0-9a-f]{32}(/[^/\\\x00-\x1f\x7f]+)+)$",
+        max_length=600,
+    ),
+]
+
+
+class ServedModel(Part):
+    """A model that is to answer at /serve/NAME/.
+
+    Attributes:
+        uri: where MLflow has it; what an alias or a stage points at is followed.
+        memory_mb: how much memory its server may take.
+        request_mb: how large a request's body may be.
+        seconds: how long a request may take.
+    """
+
+    uri: ModelUri
+    memory_mb: int = Field(default=2048, ge=256)
+    request_mb: int = Field(default=16, ge=1, le=64)
+    seconds: int = Field(default=60, ge=1, le=600)
+
+
+class Models(DesiredDocument):
+    """Which models are served, by name.
+
+    Attributes:
+        code_allowed: whether somebody agreed that models' code runs on the machine.
+    """
+
+    KEY: ClassVar[str] = "desired/models.json"
+
+    code_allowed: bool = False
+    models: dict[ModelName, ServedModel]
+
+
 class StepReport(Part):
     """One step of the agent's last round.
 
@@ -348,6 +390,47 @@ class Seen(Document):
     KEY: ClassVar[str] = "observed/seen.json"
 
     users: dict[UserName, AwareDatetime]
+
+
+class ModelReport(Part):
+    """How a served model does.
+
+    Attributes:
+        version: of the registry, or the run's or logged model's id; None while none answers.
+        state: 'failed' also while an older version answers, when a newer one could not be taken up.
+        doing: what is being done towards another version, or None.
+        reason: why it failed, in a sentence.
+        requests: how many were asked, as far back as the log of requests goes.
+        p50_ms: the median of the last ones' time, in milliseconds.
+        memory_bytes: what its server has in memory.
+        uri: what it was served from when this was written.
+    """
+
+    uri: str
+    version: str | None = None
+    state: Literal["preparing", "serving", "failed"] = "preparing"
+    doing: str | None = None
+    healthy: bool = False
+    reason: str | None = None
+    requests: int = 0
+    p50_ms: float | None = None
+    memory_bytes: int | None = None
+
+
+class ObservedModels(Document):
+    """What a machine says of the models it serves.
+
+    Attributes:
+        desired: the generation of the document it works on.
+        walls: whether models' code is shut off from the rest of the machine.
+    """
+
+    KEY: ClassVar[str] = "observed/models.json"
+
+    desired: int
+    walls: bool
+    heartbeat: AwareDatetime
+    models: dict[ModelName, ModelReport]
 
 
 AUTHORITIES_KEY = "observed/ca.pem"

@@ -1,5 +1,6 @@
 """MLflow's REST API, as far as the kit needs it. The kit never imports MLflow."""
 
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +22,13 @@ class TrackingError(NotProvenError):
 
     Attributes:
         status: the HTTP status, or None when nothing answered.
+        code: MLflow's word for the kind of error, or None.
     """
 
-    def __init__(self, sentence: str, status: int | None = None) -> None:
+    def __init__(self, sentence: str, status: int | None = None, code: str | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.code = code
 
 
 def http_client(
@@ -182,6 +185,15 @@ class Tracking:
             if not token:
                 return
 
+    def get(self, method: str, query: dict[str, str]) -> dict[str, Any] | None:
+        """GET of a method of the API, such as 'runs/get'; None where there is no such thing."""
+        try:
+            return dict(self._call("GET", method, query=query))
+        except TrackingError as error:
+            if error.code == "RESOURCE_DOES_NOT_EXIST" or error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
     def unregister(self, name: str) -> None:
         """Remove a registered model and its versions for good."""
         self._call("DELETE", "registered-models/delete", {"name": name})
@@ -264,5 +276,14 @@ def _silent(url: httpx.URL, error: httpx.HTTPError) -> TrackingError:
 def _refused(verb: str, path: str, status: int, text: str = "") -> TrackingError:
     told = " ".join(text.split())[:200]
     return TrackingError(
-        f"{verb} {path} was refused with {status}{f': {told}' if told else ''}.", status
+        f"{verb} {path} was refused with {status}{f': {told}' if told else ''}.",
+        status,
+        _error_code(text),
     )
+
+
+def _error_code(text: str) -> str | None:
+    try:
+        return str(json.loads(text)["error_code"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -14,6 +14,7 @@ from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
 from trackstack.agent.ensure_database import ensure_database
 from trackstack.agent.ensure_logs import ensure_logs
 from trackstack.agent.ensure_mlflow import ensure_mlflow
+from trackstack.agent.ensure_models import ensure_models
 from trackstack.agent.ensure_nginx import ensure_nginx
 from trackstack.agent.ensure_release import (
     ensure_files,
@@ -71,6 +72,7 @@ STEPS: tuple[Step, ...] = (
     Step("nginx", ensure_nginx),
     Step("retired", ensure_retired),
     Step("cleaned", ensure_cleaned, of_release=False),
+    Step("models", ensure_models, of_release=False),
     Step("logs", ensure_logs, of_release=False),
 )
 

@@ -10,7 +10,7 @@ from trackstack.agent.last_seen import LastSeen
 from trackstack.agent.machine import Machine
 from trackstack.agent.round import Round
 from trackstack.control.base import AwayError, ControlStore
-from trackstack.desired import Agent, Cleanup, DesiredDocument, LogsWanted, Release, Users
+from trackstack.desired import Agent, Cleanup, DesiredDocument, LogsWanted, Models, Release, Users
 from trackstack.errors import TrackstackError
 
 _AWAY_SECONDS = 10.0
@@ -49,6 +49,7 @@ class DesiredState:
             cleanup=self._as(Cleanup),
             agent=self._as(Agent),
             logs=self._as(LogsWanted),
+            models=self._as(Models),
             audited=self._audited,
             published=self._published,
             seen=self._seen,
@@ -70,7 +71,7 @@ class DesiredState:
             time.sleep(max(0.0, min(seconds, _AWAY_SECONDS) - (time.monotonic() - started)))
 
     def _read_all(self) -> bool:
-        for kind in (Users, Release, Cleanup, Agent, LogsWanted):
+        for kind in (Users, Release, Cleanup, Agent, LogsWanted, Models):
             try:
                 stored = self._store.get(kind.KEY)
             except (TrackstackError, OSError) as error:

@@ -47,8 +47,20 @@ AGENT_LOG = LOGS / "agent.log"
 LAUNCHER_LOG = LOGS / "launcher.log"
 """What a supervisor said that did not come up."""
 TEMPORARY = Path("tmp")
+MODEL_FILES = Path("models/files")
+"""What served models consist of, as MLflow stores it; a folder for each version."""
+MODEL_ENVIRONMENTS = Path("models/environments")
+"""The Python packages of served models."""
+MODEL_PYTHONS = Path("models/pythons")
+"""Versions of Python that models want and this computer lacks."""
+MODEL_SERVERS = RUN / "models"
+"""A folder for each model's server: its socket and its process id."""
+SERVED = RUN / "served"
+"""Holds a link for each model that answers, to its server's folder; nginx looks here."""
 
 ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, TLS, RUN, LOGS, TEMPORARY)
+OF_MODELS = (MODEL_FILES, MODEL_ENVIRONMENTS, MODEL_PYTHONS, MODEL_SERVERS, SERVED)
+"""There only where models are served."""
 
 
 def make_all() -> None:

@@ -14,24 +14,18 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
-class LastSeen:
-    """What this process has read of nginx's log.
+class RequestsRead:
+    """How far this process has read nginx's log.
 
     Attributes:
-        users: when each was last let in.
         read: how many bytes of each file, by its number on the disk and its first line: a number
             is given again to another file when a file is gone.
-        told: what was told of it last.
-        told_at: when.
     """
 
-    users: dict[str, datetime] = field(default_factory=dict)
     read: dict[tuple[int, bytes], int] = field(default_factory=dict)
-    told: dict[str, datetime] = field(default_factory=dict)
-    told_at: datetime = _NEVER
 
-    def look(self) -> None:
-        """Read on where the last look ended; the log may have been rotated since."""
+    def further(self) -> Iterator[bytes]:
+        """The lines since the last look, read to the end; the log may have been rotated since."""
         read: dict[tuple[int, bytes], int] = {}
         for path in request_logs(folders.NGINX_LOG):
             with suppress(FileNotFoundError), path.open("rb") as log:
@@ -40,8 +34,29 @@ class LastSeen:
                 for line in log:
                     if line.endswith(b"\n"):  # else it is being written
                         read[this] += len(line)
-                        self.users |= last_seen([line])
+                        yield line
         self.read = read
+
+
+@dataclass
+class LastSeen:
+    """What this process has read of nginx's log.
+
+    Attributes:
+        users: when each was last let in.
+        told: what was told of it last.
+        told_at: when.
+    """
+
+    users: dict[str, datetime] = field(default_factory=dict)
+    requests: RequestsRead = field(default_factory=RequestsRead)
+    told: dict[str, datetime] = field(default_factory=dict)
+    told_at: datetime = _NEVER
+
+    def look(self) -> None:
+        """Read on where the last look ended."""
+        for line in self.requests.further():
+            self.users |= last_seen([line])
 
 
 def request_logs(newest: Path) -> Iterator[Path]:

@@ -110,9 +110,7 @@ def ask(
     """
     connection = http.client.HTTPConnection("localhost", timeout=timeout)
     try:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(str(unix_socket))
+        connect(connection, unix_socket)
         connection.request(
             "GET" if body is None else "POST",
             path,
@@ -125,6 +123,13 @@ def ask(
         return None
     finally:
         connection.close()
+
+
+def connect(connection: http.client.HTTPConnection, unix_socket: Path) -> None:
+    """Have an HTTP connection go over a unix socket."""
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(connection.timeout)
+    connection.sock.connect(str(unix_socket))
 
 
 def wait_for(

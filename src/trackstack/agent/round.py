@@ -7,7 +7,7 @@ from typing import TypeVar
 from trackstack.agent.last_seen import LastSeen
 from trackstack.agent.machine import Machine, StepError
 from trackstack.control.base import ControlStore
-from trackstack.desired import Agent, Cleanup, Document, LogsWanted, Release, Users
+from trackstack.desired import Agent, Cleanup, Document, LogsWanted, Models, Release, Users
 from trackstack.errors import TrackstackError
 
 D = TypeVar("D", bound=Document)
@@ -24,6 +24,7 @@ class Round:
         cleanup: likewise.
         agent: likewise.
         logs: likewise.
+        models: likewise.
         audited: keys of the audit entries that this process knows to be there; added to.
         published: what this process knows other keys to hold, and since when; added to.
         seen: when users were let in, as far as this process has read; added to.
@@ -37,6 +38,7 @@ class Round:
     cleanup: Cleanup | TrackstackError | None
     agent: Agent | TrackstackError | None = None
     logs: LogsWanted | TrackstackError | None = None
+    models: Models | TrackstackError | None = None
     audited: set[str] = field(default_factory=set)
     published: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
     seen: LastSeen = field(default_factory=LastSeen)
@@ -52,6 +54,10 @@ class Round:
     def wanted_cleanup(self) -> Cleanup | None:
         """The clean-up document, or None when there is none yet."""
         return _sound(self.cleanup)
+
+    def wanted_models(self) -> Models | None:
+        """The document on served models, or None when there is none yet."""
+        return _sound(self.models)
 
 
 def generation(document: Document | TrackstackError | None) -> int:

@@ -14,6 +14,7 @@ from trackstack.cli import (
     env,
     list_,
     logs,
+    models,
     notebook,
     open_,
     plan,
@@ -63,6 +64,7 @@ app.command("logs")(logs.logs)
 app.command("env")(env.env)
 app.add_typer(users.app, name="users")
 app.add_typer(allow.app, name="allow")
+app.add_typer(models.app, name="models")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)

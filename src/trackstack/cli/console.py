@@ -125,6 +125,7 @@ _STEP_WORDS = {
     "nginx": "nginx asks for a login",
     "retired": "nothing older left running",
     "cleaned": "nothing left to clean up",
+    "models": "served models are looked after",
 }
 
 

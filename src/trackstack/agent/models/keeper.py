@@ -1,0 +1,328 @@
+"""Keeps one model served: its newest version answers, or the one before it goes on."""
+
+import http.client
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+import psutil
+
+from trackstack.agent import folders
+from trackstack.agent.ensure_nginx import link
+from trackstack.agent.machine import Machine, StepError, ask, tail, wait_for
+from trackstack.agent.models import connections, environments, mlflow, registry
+from trackstack.agent.models.environments import told_by
+from trackstack.agent.models.server import Settings, process_of, settings_file, socket_of
+from trackstack.agent.processes import SERVICE
+from trackstack.desired import ModelReport, ServedModel, content_id
+
+LOOK_SECONDS = 2.0
+"""How often it is asked what an alias points at."""
+_START_SECONDS = 300
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_PING_SECONDS = 5
+_EXAMPLE = "serving_input_example.json"
+
+_log = logging.getLogger("trackstack.models")
+
+_DEFINITION = """\
+[program:{service}]
+command=/bin/sh -c 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent.models.server {service}'
+autorestart=true
+startsecs=10
+startretries=0
+stopsignal=TERM
+stopwaitsecs={seconds}
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile=logs/model-{name}.log
+stdout_logfile_maxbytes=5MB
+stdout_logfile_backups=1
+"""
+
+
+@dataclass
+class Trouble:
+    """What went wrong with one version, and when it is tried again."""
+
+    of: str
+    reason: str
+    times: int
+    again_at: float
+
+
+@dataclass
+class Keeper:
+    """Keeps one model served. `look` is called again and again, by one thread.
+
+    Attributes:
+        wanted: as the document has it now; changed from outside.
+        leaves: set when the model is no longer wanted.
+        report: what is told of it; replaced, never changed.
+    """
+
+    name: str
+    wanted: ServedModel
+    machine: Machine
+    leaves: Event = field(default_factory=Event)
+    report: ModelReport = field(default_factory=lambda: ModelReport(uri=""))
+    _trouble: Trouble | None = None
+    _down: Trouble | None = None
+
+    def run(self, changed: Callable[[], None]) -> None:
+        """Look until the model is no longer wanted."""
+        while not self.leaves.is_set():
+            before = self.report
+            self.look()
+            if self.report != before:
+                changed()
+            self.leaves.wait(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """One look: take up what the URI means now, or have what answers go on answering."""
+        wanted = self.wanted
+        try:
+            self._take_up(wanted)
+        except StepError as error:
+            _log.error("%s: %s\n%s", self.name, error.problem, error.output)
+            self._tell(wanted, told_by(error))
+        except OSError as error:
+            self._tell(wanted, f"{error.strerror or error}: {error.filename or 'no file named'}")
+        except Exception as error:  # the others' keepers, and the next look, must go on
+            _log.exception("%s", self.name)
+            self._tell(wanted, f"{type(error).__name__}: {error}")
+
+    def _take_up(self, wanted: ServedModel) -> None:
+        self._mend()
+        try:
+            found = registry.find(wanted.uri, mlflow.get)
+        except registry.NotFoundError as error:
+            raise StepError(str(error)) from error
+        service = service_of(self.name, found, wanted)
+        if service == served(self.name):
+            self._trouble = None
+            self._retire_all_but(service)
+            self._tell(wanted, None)
+            return
+        trouble = self._trouble
+        if trouble is not None and trouble.of == service:
+            if time.monotonic() < trouble.again_at:
+                self._tell(wanted, trouble.reason)
+                return
+        else:
+            trouble = None
+        try:
+            self._switch_to(found, service, wanted)
+        except StepError as error:
+            self._trouble = after(trouble, service, told_by(error))
+            self._retire_all_but(served(self.name))
+            raise
+        self._trouble = None
+        self._tell(wanted, None)
+
+    def _mend(self) -> None:
+        """Start again what died: later and later, when it dies again and again."""
+        service = served(self.name)
+        if service is None:
+            return
+        ended = "its server ended"
+        if (memory_of(service) or 0) > self.wanted.memory_mb << 20:
+            ended = f"its server took more than the {self.wanted.memory_mb} MB it may have"
+            self.machine.stop(service)
+        elif self.machine.running(service):
+            return
+        down = self._down if self._down and self._down.of == service else None
+        if down is None or time.monotonic() > down.again_at:
+            self._down = after(down, service, ended)
+            self.machine.start(service)
+
+    def _switch_to(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
+        self._doing(wanted, f"fetching version {found.version}")
+        files = folders.MODEL_FILES / found.id
+        if not files.is_dir():
+            # By this name: no other model's keeper may be at the same files.
+            staged = folders.MODEL_FILES / f"new-{self.name}"
+            mlflow.download(found, staged)
+            staged.rename(files)
+        self._doing(wanted, f"installing the packages of version {found.version}")
+        environment = environments.wanted_by(files, _mlflow_version())
+        environments.ensure(environment)
+        self._doing(wanted, f"starting version {found.version}")
+        settings = Settings(
+            version=found.version,
+            files=str(files),
+            environment=str(environment.folder),
+            memory_mb=wanted.memory_mb,
+            request_mb=wanted.request_mb,
+            seconds=wanted.seconds,
+        )
+        self._place(service, settings)
+        self.machine.start(service)
+        self._must_answer(service, files, wanted)
+        if self.leaves.is_set():
+            raise StepError("it is no longer wanted")
+        older = served(self.name)
+        link(folders.SERVED / self.name, _target(service))
+        if older is not None:
+            # Whoever the older one has taken in is answered by it.
+            connections.wait_until_none(socket_of(older), wanted.seconds)
+            if not pings(service):
+                link(folders.SERVED / self.name, _target(older))
+                raise StepError("it ended as soon as it was to answer", tail(_log_file(self.name)))
+            self.machine.stop(older)
+        self._retire_all_but(service)
+
+    def _must_answer(self, service: str, files: Path, wanted: ServedModel) -> None:
+        ended = lambda: not self.machine.running(service)  # noqa: E731
+        if not wait_for(lambda: pings(service), _START_SECONDS, gone=ended):
+            raise StepError("its server does not come up", tail(_log_file(self.name)))
+        example = files / _EXAMPLE
+        if not example.is_file():
+            return
+        body = json.loads(example.read_bytes())
+        answer = ask(socket_of(service), "/invocations", body=body, timeout=wanted.seconds + 5)
+        if answer is None or answer[0] != http.client.OK:
+            status, text = answer or ("nothing", "")
+            raise StepError(f"its own input example is answered with {status}", text)
+
+    def _place(self, service: str, settings: Settings) -> None:
+        definition = _DEFINITION.format(
+            service=service, name=self.name, seconds=min(settings.seconds, 30)
+        )
+        # The definition last: the machine takes it up on its own when it starts.
+        _put(settings_file(service), settings.model_dump_json())
+        _put(folders.SERVICES / f"{service}.conf", definition)
+
+    def _retire_all_but(self, kept: str | None) -> None:
+        for service in services_of(self.name):
+            if service != kept:
+                retire_model(self.machine, service)
+
+    def _doing(self, wanted: ServedModel, what: str) -> None:
+        if self.leaves.is_set():
+            raise StepError("it is no longer wanted")
+        self._tell(wanted, None, what)
+
+    def _tell(self, wanted: ServedModel, reason: str | None, doing: str | None = None) -> None:
+        service = served(self.name)
+        healthy = service is not None and pings(service)
+        if reason is None and doing is None and not healthy and self._down is not None:
+            reason = self._down.reason
+        state: Literal["failed", "serving", "preparing"]
+        state = "failed" if reason else "serving" if healthy else "preparing"
+        self.report = ModelReport(
+            uri=wanted.uri,
+            version=version_of(service),
+            state=state,
+            doing=doing,
+            healthy=healthy,
+            reason=reason,
+            memory_bytes=memory_of(service),
+        )
+
+
+def after(before: Trouble | None, of: str, reason: str) -> Trouble:
+    """One more trouble: the pause before the next try doubles each time, up to ten minutes."""
+    times = before.times + 1 if before else 1
+    pause = min(_FIRST_PAUSE_SECONDS * 2 ** (times - 1), _LONGEST_PAUSE_SECONDS)
+    return Trouble(of, reason, times, time.monotonic() + pause)
+
+
+def service_of(name: str, found: registry.Found, wanted: ServedModel) -> str:
+    """The name of the service that serves a version with its limits."""
+    limits = wanted.model_dump(mode="json", exclude={"uri"})
+    return f"model-{name}.{content_id([found.id, limits])[:8]}"
+
+
+def services_of(name: str) -> set[str]:
+    """The services of a model that are there."""
+    return {file.stem for file in folders.SERVICES.glob(f"model-{name}.*.*")}
+
+
+def all_services() -> set[str]:
+    """The services of all models."""
+    return {file.stem for file in folders.SERVICES.glob("model-*.*.*")}
+
+
+def served(name: str) -> str | None:
+    """The service that nginx asks for a model."""
+    place = folders.SERVED / name
+    return place.readlink().name if place.is_symlink() else None
+
+
+def stop_serving(machine: Machine, name: str) -> None:
+    """Have nginx find no such model, then end its servers."""
+    (folders.SERVED / name).unlink(missing_ok=True)
+    for service in services_of(name):
+        retire_model(machine, service)
+
+
+def _target(service: str) -> Path:
+    return Path("..") / (folders.MODEL_SERVERS / service).relative_to(folders.RUN)
+
+
+def _log_file(name: str) -> Path:
+    return folders.LOGS / f"model-{name}.log"
+
+
+def _put(file: Path, text: str) -> None:
+    """Put a file in the services folder, which the agent clears of what is begun there."""
+    new = folders.MODEL_FILES / f".{file.name}"
+    new.write_text(text)
+    new.replace(file)
+
+
+def _mlflow_version() -> str:
+    """The version of the MLflow that serves now."""
+    for start in (folders.LIVE / "services").glob("mlflow-*.sh"):
+        if told := re.search(r"MLflow ([0-9.]+[0-9])", start.read_text()):
+            return told[1]
+    raise StepError("no MLflow serves yet")
+
+
+def version_of(service: str | None) -> str | None:
+    """The version of a model that a service serves."""
+    try:
+        return (
+            Settings.model_validate_json(settings_file(service).read_bytes()).version
+            if service
+            else None
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def memory_of(service: str | None) -> int | None:
+    """What a server has in memory, in bytes, with all that it started."""
+    if service is None:
+        return None
+    try:
+        first = psutil.Process(int(process_of(service).read_text()))
+        if first.environ().get(SERVICE) != service:  # another process has its number now
+            return None
+        return sum(each.memory_info().rss for each in (first, *first.children(recursive=True)))
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def retire_model(machine: Machine, service: str) -> None:
+    """End one server, and forget it."""
+    machine.stop(service)
+    for file in (folders.SERVICES / f"{service}.conf", settings_file(service)):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(folders.MODEL_SERVERS / service, ignore_errors=True)
+
+
+def pings(service: str) -> bool:
+    """Whether a model's server has loaded it and answers."""
+    answer = ask(socket_of(service), "/ping", timeout=_PING_SECONDS)
+    return answer is not None and answer[0] == http.client.OK

@@ -1,0 +1,221 @@
+"""Serves models behind the environment's users."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from trackstack import names
+from trackstack.agent.models import registry, walls
+from trackstack.control.base import change, read
+from trackstack.desired import ModelName, ModelReport, Models, ModelUri, ObservedModels, ServedModel
+from trackstack.environment import Environment
+from trackstack.errors import NotProvenError, TrackstackError, UsageError
+from trackstack.operations import users
+from trackstack.tracking import Tracking
+
+OnReport = Callable[[ModelReport], None]
+
+_NAME = TypeAdapter(ModelName)
+_URI = TypeAdapter(ModelUri)
+
+
+def checked_uri(uri: str) -> str:
+    """A model's URI as a person typed it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return str(_URI.validate_python(uri))
+    except ValidationError as error:
+        raise UsageError(
+            f"{uri!r} is not the URI of a model.",
+            "Write models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/STAGE or runs:/RUN/PATH.",
+        ) from error
+
+
+def name_for(uri: str, asked: str | None) -> str:
+    """What a model is served as: what was asked for, or its registered name when that fits.
+
+    Raises:
+        UsageError: the name does not fit.
+    """
+    folded = re.sub(r"[^a-z0-9]+", "-", re.split("[/@]", uri[8:])[0].lower()).strip("-")[:40]
+    name = asked if asked is not None else folded if uri.startswith("models:/") else ""
+    try:
+        return str(_NAME.validate_python(name))
+    except ValidationError as error:
+        told = f"{name!r} is not a name to serve a model as." if name else "It needs a name."
+        raise UsageError(
+            told, "Say one with `--as`: 1 to 40 of the letters a-z, digits and '-'."
+        ) from error
+
+
+def must_be_possible(environment: Environment) -> None:
+    """Refuse, before anything changes, an environment that serves no models.
+
+    Raises:
+        UsageError: it is in a cloud, or does not run.
+    """
+    if environment.place is not None:
+        raise UsageError(
+            f"Models are not served on {environment.kind} yet; environment {environment.name!r} "
+            "is there.",
+            "They are on a local environment: `trackstack deploy local`.",
+        )
+    environment.existing_record()
+    if not environment.target.running():
+        raise UsageError(
+            f"Environment {environment.name!r} does not run.",
+            f"Start it with `trackstack deploy {environment.kind} -e {environment.name}`.",
+        )
+
+
+def code_is_allowed(environment: Environment) -> bool:
+    """Whether somebody agreed once that models' code runs there."""
+    current, _ = read(environment.target.store, Models)
+    return current is not None and current.code_allowed
+
+
+def has_walls() -> bool:
+    """Whether models' code is shut off from the rest of this computer."""
+    return walls.there()
+
+
+def serve(
+    environment: Environment,
+    name: str,
+    model: ServedModel,
+    allow_code: bool,
+    on_report: OnReport = lambda _: None,
+) -> ModelReport:
+    """Have a model served, and wait until it answers.
+
+    Args:
+        environment: one that `must_be_possible` let pass.
+        name: what it is served as; a model that is served so gives way when the new one answers.
+        model: which, and its limits.
+        allow_code: whether to record that models' code may run there.
+        on_report: told what is being done.
+
+    Raises:
+        UsageError: nobody agreed to models' code, or MLflow has no such model; nothing changed.
+        NotProvenError: it does not come up; what was served before goes on.
+    """
+    if not (allow_code or code_is_allowed(environment)):
+        raise UsageError(
+            "A model is somebody's code, and serving is off until somebody agrees to run it.",
+            "Say `--allow-model-code` once for this environment.",
+        )
+    _must_be_there(environment, model.uri)
+
+    def apply(before: Models | None) -> dict[str, object]:
+        models = before.models if before else {}
+        return {
+            "code_allowed": allow_code or (before is not None and before.code_allowed),
+            "models": models | {name: model},
+        }
+
+    agreed = " and allow model code" if allow_code and not code_is_allowed(environment) else ""
+    written = change(environment.target.store, Models, f"serve {name}: {model.uri}{agreed}", apply)
+    for report in _reports(environment, written.generation, name):
+        if report is None or report.uri != model.uri:
+            continue
+        on_report(report)
+        if report.state == "failed":
+            raise NotProvenError(
+                f"Model {name!r} is not served: {report.reason}."
+                if report.version is None
+                else f"Model {name!r} stays at version {report.version}: {report.reason}.",
+                f"It is tried again by itself; `trackstack models stop {name}` gives it up.",
+            )
+        if report.state == "serving" and report.doing is None:
+            return report
+    raise AssertionError  # the reports never end
+
+
+def stop(environment: Environment, name: str) -> None:
+    """Serve a model no longer; returns when it is gone.
+
+    Raises:
+        UsageError: none is served so.
+    """
+    current, _ = read(environment.target.store, Models)
+    _must_be_served(name, current)
+
+    def apply(before: Models | None) -> dict[str, object]:
+        _must_be_served(name, before)
+        models = before.models if before else {}
+        kept = {other: model for other, model in models.items() if other != name}
+        return {"code_allowed": before is not None and before.code_allowed, "models": kept}
+
+    written = change(environment.target.store, Models, f"stop serving {name}", apply)
+    if environment.target.running():
+        for report in _reports(environment, written.generation, name):
+            if report is None:
+                return
+
+
+def listed(environment: Environment) -> dict[str, ModelReport]:
+    """How each wanted model does, by name."""
+    wanted, _ = read(environment.target.store, Models)
+    seen, _ = read(environment.target.store, ObservedModels)
+    told = seen.models if seen and environment.target.running() else {}
+    return {
+        name: told.get(name, ModelReport(uri=model.uri))
+        for name, model in sorted((wanted.models if wanted else {}).items())
+    }
+
+
+def _reports(environment: Environment, generation: int, name: str) -> Iterator[ModelReport | None]:
+    """What the machine says of a model, each time it says something; None while it has none."""
+    store = environment.target.store
+    while True:
+        seen, tag = read(store, ObservedModels)
+        if seen is not None and seen.desired >= generation:
+            yield seen.models.get(name)
+        while not store.wait_for_change({ObservedModels.KEY: tag}, timeout=1.0):
+            if not environment.target.running():
+                raise TrackstackError(
+                    f"The machine of environment {environment.name!r} does not run.",
+                    "Start it again with the command that deployed it.",
+                )
+
+
+def _must_be_there(environment: Environment, uri: str) -> None:
+    """Ask MLflow for the model, with a login of the kit's own."""
+    login = users.own_login(environment)
+    if login is not None:
+        with environment.tracking(login.user, login.password) as tracking:
+            _find(tracking, uri)
+        return
+    with (
+        users.temporary(environment, "models") as made,
+        environment.tracking(made.user, made.password) as tracking,
+    ):
+        _find(tracking, uri)
+
+
+def _find(tracking: Tracking, uri: str) -> None:
+    def ask(method: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+        return tracking.get(method, dict(query))
+
+    try:
+        registry.find(uri, ask)
+    except registry.NotFoundError as error:
+        raise UsageError(
+            f"{str(error)[0].upper()}{str(error)[1:]}; nothing was changed.",
+            "MLflow's page of models shows those there are.",
+        ) from error
+
+
+def _must_be_served(name: str, models: Models | None) -> None:
+    known = models.models if models else {}
+    if name not in known:
+        near = names.nearest(name, known)
+        raise UsageError(
+            f"No model is served as {name!r}; nothing was changed.",
+            f"Did you mean {near!r}?" if near else "`trackstack models list` shows them.",
+        )
