@@ -403,9 +403,11 @@ class ModelReport(Part):
         requests: how many were asked, as far back as the log of requests goes.
         p50_ms: the median of the last ones' time, in milliseconds.
         memory_bytes: what its server has in memory.
-        uri: what it was served from when this was written.
+        desired: the generation of the document that this is about.
+        uri: what it is served from.
     """
 
+    desired: int
     uri: str
     version: str | None = None
     state: Literal["preparing", "serving", "failed"] = "preparing"

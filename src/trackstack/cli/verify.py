@@ -8,6 +8,7 @@ import typer
 from trackstack.cli import console
 from trackstack.cli.login import login, only_with_url
 from trackstack.cli.options import CaOption, EnvironmentOption, JsonOption, UrlOption, UrlUserOption
+from trackstack.errors import UsageError
 
 if TYPE_CHECKING:
     from trackstack.operations.receipt import Receipt
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Only read; write nothing.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A served model: compare its answer with its own code's."
+        ),
+    ] = None,
     environment: EnvironmentOption = None,
     url: UrlOption = None,
     user: UrlUserOption = None,
@@ -25,6 +32,8 @@ def verify(
 
     With --url, any server: by reading only, and without keeping the receipt.
     """
+    if model is not None and (url is not None or quick):
+        raise UsageError("--model goes with neither --url nor --quick.")
     if url is not None:
         _tell(_prove_url(url, user, ca, quick), "", json)
         return
@@ -33,7 +42,12 @@ def verify(
     from trackstack.operations.verify import verify as prove
 
     chosen = environments.find(environment)
-    receipt = prove(chosen, quick=quick, on_check=console.check_line)
+    if model is not None:
+        from trackstack.operations.verify_model import verify_model
+
+        receipt = verify_model(chosen, model, console.check_line)
+    else:
+        receipt = prove(chosen, quick=quick, on_check=console.check_line)
     kept = "" if quick else f" The receipt is in {chosen.folder / 'receipts'}."
     _tell(receipt, kept, json)
 

@@ -121,7 +121,7 @@ def serve(
     agreed = " and allow model code" if allow_code and not code_is_allowed(environment) else ""
     written = change(environment.target.store, Models, f"serve {name}: {model.uri}{agreed}", apply)
     for report in _reports(environment, written.generation, name):
-        if report is None or report.uri != model.uri:
+        if report is None or report.desired < written.generation:
             continue
         on_report(report)
         if report.state == "failed":
@@ -142,8 +142,7 @@ def stop(environment: Environment, name: str) -> None:
     Raises:
         UsageError: none is served so.
     """
-    current, _ = read(environment.target.store, Models)
-    _must_be_served(name, current)
+    must_be_served(environment, name)
 
     def apply(before: Models | None) -> dict[str, object]:
         _must_be_served(name, before)
@@ -158,13 +157,18 @@ def stop(environment: Environment, name: str) -> None:
                 return
 
 
+def must_be_served(environment: Environment, name: str) -> None:
+    """Raise UsageError, with the nearest name, when no model is served so."""
+    _must_be_served(name, read(environment.target.store, Models)[0])
+
+
 def listed(environment: Environment) -> dict[str, ModelReport]:
     """How each wanted model does, by name."""
     wanted, _ = read(environment.target.store, Models)
     seen, _ = read(environment.target.store, ObservedModels)
     told = seen.models if seen and environment.target.running() else {}
     return {
-        name: told.get(name, ModelReport(uri=model.uri))
+        name: told.get(name, ModelReport(desired=0, uri=model.uri))
         for name, model in sorted((wanted.models if wanted else {}).items())
     }
 

@@ -262,6 +262,13 @@ class Target(Protocol):
     def requests(self) -> Iterator[str] | None:
         """nginx's log as far back as it goes, the oldest line first; None where it is not here."""
 
+    def predict(self, name: str) -> dict[str, Any]:
+        """What a served model's own code predicts for its input example, in a process of its own.
+
+        Returns:
+            'version', 'example' and 'prediction'; both last are None without an input example.
+        """
+
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; with `follow`, without an end.
 

@@ -299,6 +299,10 @@ class Cloud(NoWorkspace):
         """Not to be seen from here; see Target."""
         return None
 
+    def predict(self, name: str) -> dict[str, Any]:
+        """No models are served in a cloud yet; see Target."""
+        raise UsageError(f"Model {name!r} is not served {self.where}: no models are, yet.")
+
     def room_problem(self) -> TrackstackError | None:
         """Not to be seen from here; see Target."""
         return None

@@ -1,6 +1,7 @@
 """This computer as target: a folder, a supervisor, no root, no cloud."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import psutil
 from trackstack.agent import folders, processes
 from trackstack.agent.last_seen import request_logs
 from trackstack.control.directory import DirectoryStore, make_folder
-from trackstack.errors import TrackstackError, UsageError
+from trackstack.errors import TrackstackError, UsageError, printable
 from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
@@ -223,6 +224,22 @@ class Local(NoWorkspace, RecordFile):
         if not path.is_file():
             raise TrackstackError(f"{service} has not written a log yet.")
         return _lines(path, follow)
+
+    def predict(self, name: str) -> dict[str, Any]:
+        """What a served model's own code says to its input example; see Target."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "trackstack.agent.models.trial", name],
+            cwd=self._machine,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            why = done.stderr.strip().splitlines() or ["no word of why"]
+            raise TrackstackError(f"Model {name!r} could not be tried: {printable(why[-1])}.")
+        return dict(json.loads(done.stdout))
 
     def _launcher(self) -> list[str]:
         control = os.path.relpath(self._control, self._machine)

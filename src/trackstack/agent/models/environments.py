@@ -17,13 +17,16 @@ import uv
 
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
-from trackstack.agent.models import walls
+from trackstack.agent.models import outlet, walls
+from trackstack.agent.processes import MARK, SERVICE
 from trackstack.desired import Part, content_id
+from trackstack.errors import printable
 
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*([<>=!~]=?[^;@/\\]*)?(;[^@/\\]*)?")
 """A package by its name, from the index that this computer uses."""
 _NAMES_MLFLOW = re.compile(r"^mlflow(-skinny)?\b(?!-)", re.MULTILINE | re.IGNORECASE)
 _WHOLE = ".whole"
+"""In an environment that can be used; its time is that of the last use."""
 
 _log = logging.getLogger("trackstack.models")
 _making: dict[str, Lock] = {}
@@ -37,11 +40,13 @@ class Wanted(Part):
         python: a version with two numbers; another third one loads the same models.
         requirements: what stands in a requirements file.
         constraints: likewise, or empty.
+        files: the folder with the model, when the requirements may name files in it.
     """
 
     python: str
     requirements: str
     constraints: str = ""
+    files: str = ""
 
     @property
     def id(self) -> str:
@@ -83,7 +88,8 @@ def wanted_by(model: Path, mlflow: str) -> Wanted:
     if not _NAMES_MLFLOW.search(requirements):
         requirements += f"\nmlflow=={mlflow}\n"
     constraints = _text(model / "constraints.txt")
-    return Wanted(python=version[1], requirements=requirements, constraints=constraints)
+    wanted = Wanted(python=version[1], requirements=requirements, constraints=constraints)
+    return wanted if wanted.is_plain else wanted.model_copy(update={"files": str(model)})
 
 
 def ensure(wanted: Wanted) -> None:
@@ -96,6 +102,7 @@ def ensure(wanted: Wanted) -> None:
         lock = _making.setdefault(wanted.id, Lock())
     with lock:
         if (wanted.folder / _WHOLE).is_file():
+            (wanted.folder / _WHOLE).touch()
             return
         _make(wanted)
         os.sync()
@@ -128,7 +135,7 @@ def _make(wanted: Wanted) -> None:
         else:
             return
     install = _begin(wanted, folder)
-    _install_within_walls(install, folder, problem)
+    _install_within_walls(install, folder, problem, Path(wanted.files) if wanted.files else folder)
 
 
 def _begin(wanted: Wanted, folder: Path) -> list[str]:
@@ -146,22 +153,29 @@ def _begin(wanted: Wanted, folder: Path) -> list[str]:
     return [*install, "-r", str(folder / "requirements.txt")]
 
 
-def _install_within_walls(install: list[str], folder: Path, problem: str) -> None:
-    cache = folder / ".cache"
+def _install_within_walls(install: list[str], folder: Path, problem: str, model: Path) -> None:
+    model = model.absolute()
+    cache, way_out = folder / ".cache", folders.RUN / f"way-out-{folder.name}"
     cache.mkdir()
-    program = Path(install[0]).parent
     given = {n: v for n, v in os.environ.items() if n.startswith(("UV_", "SSL_CERT_", "LC_"))}
-    given |= {n: v for n, v in os.environ.items() if n.lower().endswith("_proxy")}
-    given |= {"PATH": os.environ["PATH"], "HOME": "/tmp", "UV_CACHE_DIR": str(cache)}  # noqa: S108
+    given |= {n: os.environ[n] for n in ("PATH", MARK, SERVICE) if n in os.environ}
+    given |= {"HOME": "/tmp", "UV_CACHE_DIR": str(cache)}  # noqa: S108  the walls' own
+    if not walls.there():
+        given |= {n: v for n, v in os.environ.items() if n.lower().endswith("_proxy")}
+        run(install, problem, inherited=given)
+        return
+    python = str(folder / "bin" / "python")
+    command = [python, "-P", "-c", outlet.WITHIN, f"{walls.WAY_OUT}/socket", *install]
+    readable = (Path(install[0]).parent, *python_places(folder), model)
+    way_out.mkdir(mode=0o700, exist_ok=True)
     try:
-        run(
-            walls.within(
-                install, read=(program, *python_places(folder)), write=(folder,), network=True
-            ),
-            problem,
-            inherited=given,
-        )
+        with outlet.running(way_out / "socket"):
+            within = walls.within(
+                command, readable, write=(folder,), way_out=way_out.absolute(), cwd=model
+            )
+            run(within, problem, inherited=given)
     finally:
+        shutil.rmtree(way_out, ignore_errors=True)
         shutil.rmtree(cache, ignore_errors=True)
 
 
@@ -169,7 +183,7 @@ def told_by(error: StepError) -> str:
     """Why a step failed, in a line: its sentence and the last that its program said."""
     # uv draws lines beside its words.
     said = " ".join(re.sub(r"[│╰─▶×]", " ", error.output).split())  # noqa: RUF001
-    return f"{error.problem}: {said[-400:]}" if said else error.problem
+    return printable(f"{error.problem}: {said[-400:]}" if said else error.problem)
 
 
 def _text(file: Path) -> str:

@@ -29,7 +29,8 @@ _START_SECONDS = 300
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PING_SECONDS = 5
-_EXAMPLE = "serving_input_example.json"
+EXAMPLE = "serving_input_example.json"
+"""What MLflow keeps of a model's input example: the body of a request."""
 
 _log = logging.getLogger("trackstack.models")
 
@@ -44,7 +45,7 @@ stopwaitsecs={seconds}
 stopasgroup=true
 killasgroup=true
 redirect_stderr=true
-stdout_logfile=logs/model-{name}.log
+stdout_logfile=logs/{service}.log
 stdout_logfile_maxbytes=5MB
 stdout_logfile_backups=1
 """
@@ -65,31 +66,50 @@ class Keeper:
     """Keeps one model served. `look` is called again and again, by one thread.
 
     Attributes:
-        wanted: as the document has it now; changed from outside.
+        wanted: as the document has it now; changed from outside, by `want`.
+        desired: the generation of that document.
+        changed: called when the report says something new.
         leaves: set when the model is no longer wanted.
+        wakes: set when it is not to wait for its next look.
         report: what is told of it; replaced, never changed.
     """
 
     name: str
     wanted: ServedModel
+    desired: int
     machine: Machine
+    changed: Callable[[], None] = lambda: None
     leaves: Event = field(default_factory=Event)
-    report: ModelReport = field(default_factory=lambda: ModelReport(uri=""))
+    wakes: Event = field(default_factory=Event)
+    report: ModelReport = field(default_factory=lambda: ModelReport(desired=0, uri=""))
+    _looked_at: int = 0
     _trouble: Trouble | None = None
     _down: Trouble | None = None
 
-    def run(self, changed: Callable[[], None]) -> None:
+    def want(self, wanted: ServedModel, desired: int) -> None:
+        """Take a newer document's word."""
+        if desired != self.desired:
+            self.wanted, self.desired = wanted, desired
+            self.wakes.set()
+
+    def run(self) -> None:
         """Look until the model is no longer wanted."""
         while not self.leaves.is_set():
-            before = self.report
+            self.wakes.clear()
             self.look()
-            if self.report != before:
-                changed()
-            self.leaves.wait(LOOK_SECONDS)
+            self.wakes.wait(LOOK_SECONDS)
+
+    def leave(self) -> None:
+        """Stop looking, at the next chance."""
+        self.leaves.set()
+        self.wakes.set()
 
     def look(self) -> None:
         """One look: take up what the URI means now, or have what answers go on answering."""
         wanted = self.wanted
+        if self._looked_at != self.desired:
+            # Somebody asks for it, and may have mended what went wrong: it is tried at once.
+            self._looked_at, self._trouble, self._down = self.desired, None, None
         try:
             self._take_up(wanted)
         except StepError as error:
@@ -132,7 +152,7 @@ class Keeper:
     def _mend(self) -> None:
         """Start again what died: later and later, when it dies again and again."""
         service = served(self.name)
-        if service is None:
+        if service is None or self.leaves.is_set():
             return
         ended = "its server ended"
         if (memory_of(service) or 0) > self.wanted.memory_mb << 20:
@@ -154,6 +174,7 @@ class Keeper:
             mlflow.download(found, staged)
             staged.rename(files)
         self._doing(wanted, f"installing the packages of version {found.version}")
+        files.touch()
         environment = environments.wanted_by(files, _mlflow_version())
         environments.ensure(environment)
         self._doing(wanted, f"starting version {found.version}")
@@ -177,15 +198,15 @@ class Keeper:
             connections.wait_until_none(socket_of(older), wanted.seconds)
             if not pings(service):
                 link(folders.SERVED / self.name, _target(older))
-                raise StepError("it ended as soon as it was to answer", tail(_log_file(self.name)))
+                raise StepError("it ended as soon as it was to answer", tail(_log_file(service)))
             self.machine.stop(older)
         self._retire_all_but(service)
 
     def _must_answer(self, service: str, files: Path, wanted: ServedModel) -> None:
         ended = lambda: not self.machine.running(service)  # noqa: E731
         if not wait_for(lambda: pings(service), _START_SECONDS, gone=ended):
-            raise StepError("its server does not come up", tail(_log_file(self.name)))
-        example = files / _EXAMPLE
+            raise StepError("its server does not come up", tail(_log_file(service)))
+        example = files / EXAMPLE
         if not example.is_file():
             return
         body = json.loads(example.read_bytes())
@@ -195,9 +216,7 @@ class Keeper:
             raise StepError(f"its own input example is answered with {status}", text)
 
     def _place(self, service: str, settings: Settings) -> None:
-        definition = _DEFINITION.format(
-            service=service, name=self.name, seconds=min(settings.seconds, 30)
-        )
+        definition = _DEFINITION.format(service=service, seconds=min(settings.seconds, 30))
         # The definition last: the machine takes it up on its own when it starts.
         _put(settings_file(service), settings.model_dump_json())
         _put(folders.SERVICES / f"{service}.conf", definition)
@@ -218,8 +237,10 @@ class Keeper:
         if reason is None and doing is None and not healthy and self._down is not None:
             reason = self._down.reason
         state: Literal["failed", "serving", "preparing"]
-        state = "failed" if reason else "serving" if healthy else "preparing"
+        state = "failed" if reason else "serving" if healthy and not doing else "preparing"
+        before = self.report
         self.report = ModelReport(
+            desired=self._looked_at,
             uri=wanted.uri,
             version=version_of(service),
             state=state,
@@ -228,6 +249,8 @@ class Keeper:
             reason=reason,
             memory_bytes=memory_of(service),
         )
+        if before.model_copy(update={"memory_bytes": self.report.memory_bytes}) != self.report:
+            self.changed()
 
 
 def after(before: Trouble | None, of: str, reason: str) -> Trouble:
@@ -270,8 +293,8 @@ def _target(service: str) -> Path:
     return Path("..") / (folders.MODEL_SERVERS / service).relative_to(folders.RUN)
 
 
-def _log_file(name: str) -> Path:
-    return folders.LOGS / f"model-{name}.log"
+def _log_file(service: str) -> Path:
+    return folders.LOGS / f"{service}.log"
 
 
 def _put(file: Path, text: str) -> None:
@@ -317,7 +340,8 @@ def memory_of(service: str | None) -> int | None:
 def retire_model(machine: Machine, service: str) -> None:
     """End one server, and forget it."""
     machine.stop(service)
-    for file in (folders.SERVICES / f"{service}.conf", settings_file(service)):
+    logs = folders.LOGS.glob(f"{service}.log*")
+    for file in (folders.SERVICES / f"{service}.conf", settings_file(service), *logs):
         file.unlink(missing_ok=True)
     shutil.rmtree(folders.MODEL_SERVERS / service, ignore_errors=True)
 

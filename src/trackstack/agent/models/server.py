@@ -19,7 +19,12 @@ from trackstack.agent.models.environments import python_places
 from trackstack.agent.processes import MARK, SERVICE, end_leftovers
 from trackstack.desired import Part
 
-BACKLOG = 2048
+_BACKLOG = 2048
+_RESERVED_MB = 4096
+"""What numeric libraries set aside and never touch counts for the kernel's limit: 1.4 GB with
+scikit-learn and pyarrow, as measured with MLflow 3.17."""
+_SCORE = Path("/proc/self/oom_score_adj")
+"""https://docs.kernel.org/filesystems/proc.html; macOS has none."""
 
 _INSIDE = """\
 import sys
@@ -84,9 +89,7 @@ def main(service: str) -> None:
     process_of(service).parent.mkdir(mode=0o700, exist_ok=True)
     process_of(service).write_text(str(os.getpid()))
     listening = _listen(socket_of(service))
-    limit = settings.memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(settings.memory_mb)
     # To the whole group: the server ends its requests and goes, and the walls fall with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     environment = Path(settings.environment).absolute()
@@ -95,7 +98,17 @@ def main(service: str) -> None:
     command = [str(python), "-P", "-c", _INSIDE]
     command += [str(listening.fileno()), str(settings.request_mb << 20)]
     command = walls.within(command, read=(environment, files, *python_places(environment)))
-    os.execve(str(shutil.which(command[0])), command, _environment(files, environment, settings))  # noqa: S606
+    os.execve(str(shutil.which(command[0])), command, environment_of(settings))  # noqa: S606
+
+
+def _limit(memory_mb: int) -> None:
+    """Keep what one request can take within bounds; the keeper measures what was taken."""
+    most = memory_mb + _RESERVED_MB << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _SCORE.is_file():
+        # When this computer runs out of memory, a model goes before MLflow does.
+        _SCORE.write_text("1000")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -103,26 +116,28 @@ def _listen(path: Path) -> socket.socket:
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     listening.bind(str(new))
-    listening.listen(BACKLOG)
+    listening.listen(_BACKLOG)
     listening.set_inheritable(True)
     # In one step: nginx takes a socket that is not there for a model that is not served.
     new.replace(path)
     return listening
 
 
-def _environment(files: Path, environment: Path, settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables of a model's process: nothing of MLflow's or the machine's but its mark."""
     kept = {n: os.environ[n] for n in (MARK, SERVICE, "LANG", "TZ") if n in os.environ}
     own = "/tmp" if walls.there() else str(folders.TEMPORARY.absolute())  # noqa: S108  the walls' own
+    programs = Path(settings.environment).absolute() / "bin"
     return {
         **kept,
-        "PATH": f"{environment / 'bin'}:/usr/bin:/bin",
+        "PATH": f"{programs}:/usr/bin:/bin",
         "HOME": own,
         "TMPDIR": own,
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(settings.seconds),
-        "__pyfunc_model_path__": files.as_uri(),
+        "__pyfunc_model_path__": Path(settings.files).absolute().as_uri(),
     }
 
 

@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 from trackstack.agent import folders
 from trackstack.agent.machine import Machine, StepError
-from trackstack.agent.models import walls
+from trackstack.agent.models import unused, walls
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.keeper import Keeper, all_services, stop_serving
 from trackstack.control.base import ConflictError, ControlStore, read
@@ -91,19 +91,22 @@ def serve(store: ControlStore, machine: Machine) -> None:
         for name in list(kept):
             if name not in models:
                 leaving[name] = kept.pop(name)
-                leaving[name].keeper.leaves.set()
+                leaving[name].keeper.leave()
         leaving = {name: each for name, each in leaving.items() if each.thread.is_alive()}
-        _forget_all_but(set(kept), machine)
+        left = _forget_all_but(set(kept), machine)
         for name, model in models.items():
             if name in kept:
-                kept[name].keeper.wanted = model
+                kept[name].keeper.want(model, generation)
             elif name not in leaving:  # two at once would be in each other's way
-                kept[name] = _keep(Keeper(name, model, machine), changed)
+                kept[name] = _keep(Keeper(name, model, generation, machine, changed.set))
         reports = {name: each.keeper.report for name, each in kept.items()}
+        reports |= {name: ModelReport(desired=generation, uri="", doing="ending") for name in left}
         reporter.write(generation, reports)
-        if not models:
+        if not any(report.doing for report in reports.values()):
+            unused.drop()
+        if not models and not left:
             return
-        changed.wait(_AGAIN_SECONDS if leaving else _REPORT_SECONDS)
+        changed.wait(_AGAIN_SECONDS if leaving or left else _REPORT_SECONDS)
 
 
 def _watch(store: ControlStore, changed: Event) -> None:
@@ -119,18 +122,25 @@ def _watch(store: ControlStore, changed: Event) -> None:
             time.sleep(_AGAIN_SECONDS)
 
 
-def _keep(keeper: Keeper, changed: Event) -> Kept:
-    thread = Thread(target=keeper.run, args=(changed.set,), daemon=True)
+def _keep(keeper: Keeper) -> Kept:
+    thread = Thread(target=keeper.run, daemon=True)
     thread.start()
     return Kept(keeper, thread)
 
 
-def _forget_all_but(names: set[str], machine: Machine) -> None:
-    """End the servers of models that are not wanted, also those of an earlier run."""
+def _forget_all_but(names: set[str], machine: Machine) -> set[str]:
+    """End the servers of models that are not wanted, also those of an earlier run.
+
+    Returns:
+        Which models' could not be ended.
+    """
     there = {service.removeprefix("model-").rpartition(".")[0] for service in all_services()}
     there |= {place.name for place in folders.SERVED.iterdir()}
+    left = set[str]()
     for name in there - names:
         try:
             stop_serving(machine, name)
         except (StepError, OSError) as error:
             _log.error("%s could not be ended: %s", name, error)
+            left.add(name)
+    return left

@@ -16,7 +16,10 @@ _SETTINGS = (
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
     *("/etc/localtime", "/etc/fonts", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"),
 )
-_NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf")
+_TEMPORARY = Path("/tmp")  # noqa: S108  the walls' own
+
+WAY_OUT = "/run/way-out"
+"""A short path, as a socket's has to be."""
 
 
 @cache
@@ -33,7 +36,8 @@ def within(
     command: list[str],
     read: Iterable[Path],
     write: Iterable[Path] = (),
-    network: bool = False,
+    way_out: Path | None = None,
+    cwd: Path = _TEMPORARY,
 ) -> list[str]:
     """A command as it is run within the walls, or as it is where there are none.
 
@@ -44,18 +48,20 @@ def within(
         command: what to run.
         read: whole paths of what it may read, besides the system's programs and libraries.
         write: whole paths of folders where it may also write, besides a /tmp of its own.
-        network: whether it may use the network.
+        way_out: the folder with the socket of a proxy, to be found as WAY_OUT; the only network
+            that there is.
+        cwd: where it works.
     """
     if not there():
         return command
     walls = [str(shutil.which("bwrap")), *_view(), "--unshare-all", "--die-with-parent"]
-    walls += ["--cap-drop", "ALL", "--chdir", "/tmp"]  # noqa: S108  its own
+    walls += ["--cap-drop", "ALL", "--chdir", str(cwd)]
     for path in read:
         walls += ["--ro-bind", str(path), str(path)]
     for path in write:
         walls += ["--bind", str(path), str(path)]
-    if network:
-        walls += ["--share-net", *_bound(_NETWORK)]
+    if way_out is not None:
+        walls += ["--ro-bind", str(way_out), WAY_OUT]
     return [*walls, "--", *command]
 
 
