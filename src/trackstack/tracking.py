@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -185,12 +185,20 @@ class Tracking:
             if not token:
                 return
 
-    def get(self, method: str, query: dict[str, str]) -> dict[str, Any] | None:
-        """GET of a method of the API, such as 'runs/get'; None where there is no such thing."""
+    def get(
+        self, method: str, query: dict[str, str], none: Collection[str]
+    ) -> dict[str, Any] | None:
+        """GET of a method of the API, such as 'runs/get'; None where there is no such thing.
+
+        Args:
+            method: of the API, below its root.
+            query: its parameters.
+            none: MLflow's codes that say so, besides the status 404.
+        """
         try:
             return dict(self._call("GET", method, query=query))
         except TrackingError as error:
-            if error.code == "RESOURCE_DOES_NOT_EXIST" or error.status == httpx.codes.NOT_FOUND:
+            if error.code in none or error.status == httpx.codes.NOT_FOUND:
                 return None
             raise
 

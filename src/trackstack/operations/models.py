@@ -204,7 +204,7 @@ def _must_be_there(environment: Environment, uri: str) -> None:
 
 def _find(tracking: Tracking, uri: str) -> None:
     def ask(method: str, query: Mapping[str, str]) -> dict[str, Any] | None:
-        return tracking.get(method, dict(query))
+        return tracking.get(method, dict(query), none=registry.NO_SUCH_THING)
 
     try:
         registry.find(uri, ask)

@@ -155,7 +155,7 @@ class Keeper:
         if service is None or self.leaves.is_set():
             return
         ended = "its server ended"
-        if (memory_of(service) or 0) > self.wanted.memory_mb << 20:
+        if too_large(service, self.wanted):
             ended = f"its server took more than the {self.wanted.memory_mb} MB it may have"
             self.machine.stop(service)
         elif self.machine.running(service):
@@ -207,8 +207,12 @@ class Keeper:
         if not wait_for(lambda: pings(service), _START_SECONDS, gone=ended):
             raise StepError("its server does not come up", tail(_log_file(service)))
         example = files / EXAMPLE
-        if not example.is_file():
-            return
+        if example.is_file():
+            self._must_take(example, service, wanted)
+        if too_large(service, wanted):
+            raise StepError(f"it takes more than the {wanted.memory_mb} MB it may have")
+
+    def _must_take(self, example: Path, service: str, wanted: ServedModel) -> None:
         body = json.loads(example.read_bytes())
         answer = ask(socket_of(service), "/invocations", body=body, timeout=wanted.seconds + 5)
         if answer is None or answer[0] != http.client.OK:
@@ -335,6 +339,11 @@ def memory_of(service: str | None) -> int | None:
         return sum(each.memory_info().rss for each in (first, *first.children(recursive=True)))
     except (OSError, ValueError, psutil.Error):
         return None
+
+
+def too_large(service: str, wanted: ServedModel) -> bool:
+    """Whether a server has more in memory than it may."""
+    return (memory_of(service) or 0) > wanted.memory_mb << 20
 
 
 def retire_model(machine: Machine, service: str) -> None:

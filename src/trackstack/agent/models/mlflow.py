@@ -3,7 +3,7 @@
 import http.client
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from trackstack.agent import folders
 from trackstack.agent.ensure_stores import parse
 from trackstack.agent.machine import StepError, ask, connect
-from trackstack.agent.models.registry import Found, query_of
+from trackstack.agent.models.registry import NO_SUCH_THING, Found, query_of
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -91,7 +91,7 @@ def _answer(answered: tuple[int, str] | None) -> dict[str, Any] | None:
     if answered is None:
         raise StepError("MLflow does not answer")
     status, text = answered
-    if status == http.client.NOT_FOUND or _says(text, "RESOURCE_DOES_NOT_EXIST"):
+    if status == http.client.NOT_FOUND or _says(text, NO_SUCH_THING):
         return None
     if status != http.client.OK:
         raise StepError(f"MLflow answers {status} when asked for the model")
@@ -101,10 +101,9 @@ def _answer(answered: tuple[int, str] | None) -> dict[str, Any] | None:
         raise StepError("MLflow answers what is no JSON") from error
 
 
-def _says(text: str, code: str) -> bool:
-    # An alias that is not there is answered with 400.
+def _says(text: str, codes: Collection[str]) -> bool:
     try:
-        return bool(json.loads(text)["error_code"] == code)
+        return bool(json.loads(text)["error_code"] in codes)
     except (ValueError, KeyError, TypeError):
         return False
 

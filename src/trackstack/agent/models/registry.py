@@ -9,6 +9,9 @@ from trackstack.desired import Part, content_id
 Ask = Callable[[str, Mapping[str, str]], dict[str, Any] | None]
 """GET of a method of the API, such as 'runs/get', with its query; None for 'there is none'."""
 
+NO_SUCH_THING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+"""MLflow's codes for that: the second for an alias that is not there, or a stage that cannot be."""
+
 _NEWEST = "latest"
 
 

@@ -27,7 +27,8 @@ _SCORE = Path("/proc/self/oom_score_adj")
 """https://docs.kernel.org/filesystems/proc.html; macOS has none."""
 
 _INSIDE = """\
-import sys
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it serves there is nothing to end well
 import uvicorn
 from mlflow.pyfunc.scoring_server.app import app
 

@@ -85,6 +85,9 @@ def serve(store: ControlStore, machine: Machine) -> None:
             wanted = read(store, Models)[0]
         except (TrackstackError, OSError) as error:
             _log.error("which models are wanted cannot be read: %s", error)
+            if not generation:  # what was wanted before is not known either: all stays as it is
+                time.sleep(_AGAIN_SECONDS)
+                continue
         else:
             models = wanted.models if wanted and wanted.code_allowed else {}
             generation = wanted.generation if wanted else 0
@@ -93,7 +96,7 @@ def serve(store: ControlStore, machine: Machine) -> None:
                 leaving[name] = kept.pop(name)
                 leaving[name].keeper.leave()
         leaving = {name: each for name, each in leaving.items() if each.thread.is_alive()}
-        left = _forget_all_but(set(kept), machine)
+        left = _forget_all_but(set(models), machine)
         for name, model in models.items():
             if name in kept:
                 kept[name].keeper.want(model, generation)
