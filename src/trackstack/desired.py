@@ -275,8 +275,8 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$
 ModelUri = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(models:/(m-[0-9a-f]{32}|[^/:@\x00-\x1f\x7f]+(/[A-Za-z0-9]+|@[A-Za-z0-9_-]+))"
-        r"|runs:/[0-9a-f]{32}(/[^/\\\x00-\x1f\x7f]+)+)$",
+        pattern=r"^(models:/(m-[0-9a-f]{32}|[^./:@\x00-\x1f\x7f][^/:@\x00-\x1f\x7f]*(/[A-Za-z0-9]+|@[A-Za-z0-9_-]+))"
+        r"|runs:/[0-9a-f]{32}(/[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)+)$",
         max_length=600,
     ),
 ]

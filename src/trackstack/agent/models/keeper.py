@@ -143,7 +143,7 @@ class Keeper:
         try:
             self._switch_to(found, service, wanted)
         except StepError as error:
-            self._trouble = after(trouble, service, told_by(error))
+            self._trouble = after(trouble, service, told_by(error), time.monotonic())
             self._retire_all_but(served(self.name))
             raise
         self._trouble = None
@@ -162,7 +162,7 @@ class Keeper:
             return
         down = self._down if self._down and self._down.of == service else None
         if down is None or time.monotonic() > down.again_at:
-            self._down = after(down, service, ended)
+            self._down = after(down, service, ended, time.monotonic())
             self.machine.start(service)
 
     def _switch_to(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
@@ -257,11 +257,18 @@ class Keeper:
             self.changed()
 
 
-def after(before: Trouble | None, of: str, reason: str) -> Trouble:
-    """One more trouble: the pause before the next try doubles each time, up to ten minutes."""
+def after(before: Trouble | None, of: str, reason: str, now: float) -> Trouble:
+    """One more trouble: the pause before the next try doubles each time, up to ten minutes.
+
+    Args:
+        before: the last one of that version, or None.
+        of: the version's service.
+        reason: what went wrong.
+        now: seconds of a clock that only goes on.
+    """
     times = before.times + 1 if before else 1
     pause = min(_FIRST_PAUSE_SECONDS * 2 ** (times - 1), _LONGEST_PAUSE_SECONDS)
-    return Trouble(of, reason, times, time.monotonic() + pause)
+    return Trouble(of, reason, times, now + pause)
 
 
 def service_of(name: str, found: registry.Found, wanted: ServedModel) -> str:

@@ -1,0 +1,317 @@
+"""Served models: what is decided about them, with tables."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trackstack.agent.machine import StepError
+from trackstack.agent.models import connections, environments, keeper, outlet, registry
+from trackstack.agent.models.asked import Asked
+from trackstack.agent.models.environments import Wanted
+from trackstack.agent.models.registry import Found, NotFoundError
+from trackstack.desired import Models, ServedModel, audit_key
+from trackstack.errors import UsageError
+from trackstack.operations import models
+from trackstack.operations.verify_model import alike
+from unit.making import change_of
+
+RUN = "0123456789abcdef" * 2
+LOGGED = f"m-{RUN}"
+GOOD_URIS = [
+    "models:/churn/3",
+    "models:/churn/Production",
+    "models:/churn/latest",
+    "models:/churn@champion",
+    "models:/Churn of 2026, new/3",
+    f"models:/{LOGGED}",
+    f"runs:/{RUN}/model",
+    f"runs:/{RUN}/models/best",
+]
+BAD_URIS = [
+    "churn",
+    "models:/churn",
+    "models:/churn/3/4",
+    "models:/a/b@c",
+    "models:/../3",
+    "models:/churn@",
+    "models:/churn@a b",
+    "models:/churn/3\n",
+    "runs:/12/model",
+    f"runs:/{RUN}",
+    f"runs:/{RUN}/a//b",
+    f"runs:/{RUN}/../x",
+    "/etc/passwd",
+    "s3://bucket/model",
+    "http://169.254.169.254/latest",
+    "",
+]
+
+
+@pytest.mark.parametrize("uri", GOOD_URIS)
+def test_a_models_uri_is_taken(uri: str) -> None:
+    assert models.checked_uri(uri) == uri
+    assert ServedModel(uri=uri).uri == uri
+
+
+@pytest.mark.parametrize("uri", BAD_URIS)
+def test_what_is_no_models_uri_is_refused(uri: str) -> None:
+    with pytest.raises(UsageError, match="is not the URI of a model"):
+        models.checked_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "asked", "name"),
+    [
+        ("models:/churn@champion", None, "churn"),
+        ("models:/Churn of 2026/3", None, "churn-of-2026"),
+        ("models:/Churn/3", "other", "other"),
+        (f"runs:/{RUN}/model", "mine", "mine"),
+        (f"models:/{'a' * 100}/3", None, "a" * 40),
+    ],
+)
+def test_a_model_is_served_under_its_own_name_or_the_one_asked_for(
+    uri: str, asked: str | None, name: str
+) -> None:
+    assert models.name_for(uri, asked) == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "asked"),
+    [
+        (f"runs:/{RUN}/model", None),
+        ("models:/東京/1", None),
+        ("models:/churn/1", "../x"),
+        ("models:/churn/1", "A"),
+        ("models:/churn/1", ""),
+    ],
+)
+def test_a_model_without_a_fitting_name_asks_for_one(uri: str, asked: str | None) -> None:
+    with pytest.raises(UsageError) as raised:
+        models.name_for(uri, asked)
+    assert "--as" in str(raised.value.hint)
+
+
+def test_a_change_of_models_has_an_audit_entry_of_its_own() -> None:
+    document = Models(models={"churn": ServedModel(uri="models:/churn/1")}, change=change_of())
+    assert Models.from_bytes(document.to_bytes()) == document
+    assert audit_key(document).endswith("/models-00000001.json")
+
+
+VERSION = {"name": "churn", "version": "3", "creation_timestamp": 7}
+ANSWERS: dict[tuple[str, str], dict[str, Any]] = {
+    ("registered-models/alias", "churn champion"): {"model_version": VERSION},
+    ("model-versions/get", "churn 3"): {"model_version": VERSION},
+    ("model-versions/get-download-uri", "churn 3"): {"artifact_uri": "mlflow-artifacts:/1/a"},
+    ("registered-models/get-latest-versions", "churn"): {
+        "model_versions": [{**VERSION, "version": "2"}, VERSION]
+    },
+    ("registered-models/get-latest-versions", "churn Staging"): {"model_versions": []},
+    ("runs/get", RUN): {
+        "run": {
+            "info": {"artifact_uri": "mlflow-artifacts:/0/r"},
+            "outputs": {"model_outputs": [{"model_id": LOGGED}]},
+        }
+    },
+    (f"logged-models/{LOGGED}", ""): {
+        "model": {"info": {"name": "model", "artifact_uri": "mlflow-artifacts:/0/m"}}
+    },
+}
+
+
+def mlflow(method: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+    return ANSWERS.get((method, " ".join(query.values())))
+
+
+OF_REGISTRY = Found(version="3", files="mlflow-artifacts:/1/a", created="7")
+OF_RUN = Found(version=RUN, files="mlflow-artifacts:/0/r/model", also=("mlflow-artifacts:/0/m",))
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("models:/churn/3", OF_REGISTRY),
+        ("models:/churn@champion", OF_REGISTRY),
+        ("models:/churn/latest", OF_REGISTRY),
+        (f"models:/{LOGGED}", Found(version=LOGGED, files="mlflow-artifacts:/0/m")),
+        (f"runs:/{RUN}/model", OF_RUN),
+        (f"runs:/{RUN}/other", Found(version=RUN, files="mlflow-artifacts:/0/r/other")),
+    ],
+)
+def test_a_uri_is_found_in_what_mlflow_has(uri: str, found: Found) -> None:
+    assert registry.find(uri, mlflow) == found
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("models:/churn/4", "models:/churn@other", "models:/churn/Staging", "models:/none/latest"),
+        *(f"models:/m-{'0' * 32}", f"runs:/{'0' * 32}/model"),
+    ],
+)
+def test_what_mlflow_does_not_have_is_said_in_a_sentence(uri: str) -> None:
+    with pytest.raises(NotFoundError, match=r"^MLflow has no "):
+        registry.find(uri, mlflow)
+
+
+PLAIN = (
+    "mlflow==3.17.2\nnumpy<3,>=2 # as found\nscikit-learn[x]==1.5.0\npandas; python_version<'4'\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "plain"),
+    [
+        (PLAIN, True),
+        (f"-c constraints.txt\n{PLAIN}", True),
+        ("./evil.tar.gz", False),
+        ("-r /etc/passwd", False),
+        ("--index-url https://elsewhere.example/simple", False),
+        ("evil @ https://elsewhere.example/evil.whl", False),
+        ("git+https://elsewhere.example/evil", False),
+        ("-e .", False),
+        ("wheels/mine-1.0-py3-none-any.whl", False),
+    ],
+)
+def test_what_names_more_than_packages_is_installed_within_the_walls(
+    requirements: str, plain: bool
+) -> None:
+    assert Wanted(python="3.11", requirements=requirements).is_plain is plain
+
+
+def model_in(folder: Path, requirements: str, python: str = "3.11.7") -> Path:
+    folder.mkdir()
+    (folder / "requirements.txt").write_text(requirements)
+    (folder / "python_env.yaml").write_text(f"python: {python}\nbuild_dependencies:\n- pip\n")
+    return folder
+
+
+def test_models_with_equal_requirements_share_an_environment(tmp_path: Path) -> None:
+    one = environments.wanted_by(model_in(tmp_path / "one", PLAIN), "3.17.2")
+    other = environments.wanted_by(model_in(tmp_path / "other", PLAIN, "3.11.9"), "3.17.2")
+    third = environments.wanted_by(model_in(tmp_path / "third", PLAIN, "3.12.1"), "3.17.2")
+    assert one.id == other.id
+    assert one.id != third.id
+
+
+def test_models_that_bring_packages_along_do_not_share_them(tmp_path: Path) -> None:
+    wanted = [
+        environments.wanted_by(model_in(tmp_path / name, f"{PLAIN}./own.tar.gz\n"), "3.17.2")
+        for name in ("one", "other")
+    ]
+    assert wanted[0].id != wanted[1].id
+
+
+@pytest.mark.parametrize(
+    ("requirements", "added"),
+    [
+        ("numpy==2", True),
+        ("mlflow-extras==1", True),
+        ("mlflow==2.1", False),
+        ("mlflow-skinny==3.1", False),
+    ],
+)
+def test_a_model_that_names_no_mlflow_gets_the_servers(
+    tmp_path: Path, requirements: str, added: bool
+) -> None:
+    wanted = environments.wanted_by(model_in(tmp_path / "model", requirements), "3.17.2")
+    assert ("mlflow==3.17.2" in wanted.requirements) is added
+
+
+def test_a_model_that_says_no_python_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="which Python"):
+        environments.wanted_by(tmp_path, "3.17.2")
+
+
+@pytest.mark.parametrize(
+    ("address", "may"),
+    [
+        ("151.101.0.223", True),
+        ("2a04:4e42::223", True),
+        ("10.1.2.3", True),  # a company's mirror
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("::1", False),
+        ("0.0.0.0", False),
+        ("169.254.169.254", False),
+        ("::ffff:169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("100.100.100.200", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_the_way_out_leads_to_others_only(address: str, may: bool) -> None:
+    assert outlet.may_be_reached(address) is may
+
+
+TABLE = """\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000: 00000002 00000000 00010000 0001 01 1 run/models/model-a.1/socket.new
+0000: 00000003 00000000 00000000 0001 03 2 run/models/model-a.1/socket.new
+0000: 00000003 00000000 00000000 0001 02 3 run/models/model-a.1/socket.new
+0000: 00000003 00000000 00000000 0001 03 4 run/models/model-b.1/socket.new
+0000: 00000003 00000000 00000000 0001 03 5
+"""
+
+
+def test_connections_are_counted_without_the_listener_and_the_others() -> None:
+    assert connections.count(TABLE, Path("run/models/model-a.1/socket")) == 2
+    assert connections.count(TABLE, Path("run/models/model-c.1/socket")) == 0
+
+
+def test_a_version_with_other_limits_is_another_service() -> None:
+    model = ServedModel(uri="models:/churn/3")
+    same = keeper.service_of("churn", OF_REGISTRY, ServedModel(uri="models:/churn@champion"))
+    assert keeper.service_of("churn", OF_REGISTRY, model) == same
+    larger = model.model_copy(update={"memory_mb": 4096})
+    assert keeper.service_of("churn", OF_REGISTRY, larger) != same
+
+
+def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
+    trouble, pauses = None, []
+    for _ in range(10):
+        trouble = keeper.after(trouble, "model-churn.1", "it fails", now=100)
+        pauses.append(trouble.again_at - 100)
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def line(path: str, user: str = "ada", method: str = "POST", seconds: float = 0.004) -> bytes:
+    return f'{{"user":"{user}","method":"{method}","path":"{path}","seconds":{seconds}}}\n'.encode()
+
+
+def test_requests_are_counted_by_model_and_only_those_that_were_let_in() -> None:
+    asked = Asked()
+    asked.take(
+        [
+            line("/serve/churn/invocations", seconds=0.002),
+            line("/serve/churn/invocations", seconds=0.004),
+            line("/serve/churn/invocations", seconds=0.009),
+            line("/serve/churn/invocations", user=""),
+            line("/serve/churn/invocations", method="GET"),
+            line("/serve/churn/ping"),
+            line("/serve/other/invocations"),
+            b'{"user":"ada","path":"/serve/churn/invoc',
+            line("/api/2.0/mlflow/runs/create"),
+        ]
+    )
+    assert asked.counts == {"churn": 3, "other": 1}
+    assert asked.p50_ms("churn") == 4
+    assert asked.p50_ms("none") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"predictions": [1.0, 2.0]}, {"predictions": [1.0 + 1e-15, 2.0]}, True),
+        ({"predictions": [1.0]}, {"predictions": [1.1]}, False),
+        ({"predictions": [1.0]}, {"predictions": [1.0, 1.0]}, False),
+        ({"a": 1}, {"b": 1}, False),
+        (float("nan"), float("nan"), True),
+        (["x", None], ["x", None], True),
+        (["x"], ["y"], False),
+    ],
+)
+def test_answers_are_alike_but_for_the_rounding(one: object, other: object, same: bool) -> None:
+    assert alike(one, other) is same
