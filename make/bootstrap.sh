@@ -46,6 +46,7 @@ missing_on_debian() {
   # Judges the units the kit writes, and makes small disks and wrong clocks to try it on.
   have systemd-analyze || need systemd
   have fish || need fish
+  have bwrap || need bubblewrap
   have mkfs.ext4 || need e2fsprogs
   ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need faketime
   if [ -n "${CI:-}" ] || [ "${BOX:-}" = 1 ]; then

@@ -1,6 +1,7 @@
 """Served models, on a real local server: with real packages, nginx, walls and clients."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -309,6 +310,29 @@ def test_verify_compares_a_models_answer_with_its_own_codes(steady: Serving) -> 
     proven = steady.run("verify", "--model", "steady")
     assert "steady answers as its own code does: version 1" in proven.stderr
     assert steady.run("verify", "--model", "stedy", ok=False).returncode == 2
+
+
+def test_where_there_are_no_walls_it_is_said_before_and_after(serving: Serving) -> None:
+    """A bwrap that may not be used, as where the kernel lets nobody have namespaces."""
+    base = serving.home.parent / "no-walls"
+    programs = base / "programs"
+    programs.mkdir(parents=True)
+    (programs / "bwrap").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "bwrap").chmod(0o700)
+    path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    other = Serving(base / "home", free_port(), base / "account")
+    other.machine().mkdir(parents=True)
+    seed_packages(other.machine())
+    where = ("--port", str(other.port), "--workers", "1", "--user", "olga")
+    other.run("deploy", "local", *where, **path)
+    (uri,) = other.log(["linear", "steady", 2])
+    agreed = other.run("models", "serve", uri, "--allow-model-code", "--yes", **path)
+    assert "There are no walls around models" in agreed.stderr
+    assert other.predictions("steady") == pytest.approx([2, 10])
+    assert "There are no walls around models" in other.run("models", "list").stdout
+    assert "TRACKSTACK_STORE" not in other.model_processes("steady")[0].environ()
+    other.run("destroy", "--yes")
+    assert not other.processes(), "processes of a model are left"
 
 
 def secrets_of(server: Server) -> list[Path]:

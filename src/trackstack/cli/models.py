@@ -72,7 +72,8 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     from trackstack.operations import models
 
     chosen = environments.find(environment)
-    found = models.listed(chosen)
+    listed = models.listed(chosen)
+    found = listed.models
     if json:
         console.document({n: each.model_dump(mode="json") for n, each in found.items()})
         return
@@ -89,7 +90,7 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     for name, each in found.items():
         if each.reason:
             console.result(f"{name}: {each.reason}")
-    if not models.has_walls():
+    if listed.walls is False:
         console.result(_NO_WALLS)
 
 

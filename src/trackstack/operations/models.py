@@ -9,7 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 from trackstack import names
 from trackstack.agent.models import registry, walls
 from trackstack.control.base import change, read
-from trackstack.desired import ModelName, ModelReport, Models, ModelUri, ObservedModels, ServedModel
+from trackstack.desired import (
+    ModelName,
+    ModelReport,
+    Models,
+    ModelUri,
+    ObservedModels,
+    Part,
+    ServedModel,
+)
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError, UsageError
 from trackstack.operations import users
@@ -162,15 +170,28 @@ def must_be_served(environment: Environment, name: str) -> None:
     _must_be_served(name, read(environment.target.store, Models)[0])
 
 
-def listed(environment: Environment) -> dict[str, ModelReport]:
-    """How each wanted model does, by name."""
+class Listed(Part):
+    """The models that are to be served.
+
+    Attributes:
+        walls: whether their code is shut off; None while the machine has not said so.
+        models: how each does, by name.
+    """
+
+    walls: bool | None
+    models: dict[str, ModelReport]
+
+
+def listed(environment: Environment) -> Listed:
+    """How each wanted model does."""
     wanted, _ = read(environment.target.store, Models)
     seen, _ = read(environment.target.store, ObservedModels)
     told = seen.models if seen and environment.target.running() else {}
-    return {
+    models = {
         name: told.get(name, ModelReport(desired=0, uri=model.uri))
         for name, model in sorted((wanted.models if wanted else {}).items())
     }
+    return Listed(walls=seen.walls if seen else None, models=models)
 
 
 def _reports(environment: Environment, generation: int, name: str) -> Iterator[ModelReport | None]:

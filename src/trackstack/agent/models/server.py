@@ -27,25 +27,28 @@ _SCORE = Path("/proc/self/oom_score_adj")
 """https://docs.kernel.org/filesystems/proc.html; macOS has none."""
 
 _INSIDE = """\
-import signal, sys
+import importlib.util, os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it serves there is nothing to end well
+socket, most, seconds = sys.argv[1:]
+if importlib.util.find_spec("mlflow.pyfunc.scoring_server.app") is None:  # before MLflow 2.22
+    gunicorn = ["-m", "gunicorn", "--bind", "fd://" + socket, "--timeout", seconds]
+    served = "mlflow.pyfunc.scoring_server.wsgi:app"
+    os.execv(sys.executable, [sys.executable, "-P", *gunicorn, served])
 import uvicorn
 from mlflow.pyfunc.scoring_server.app import app
-
-most = int(sys.argv[2])
 
 
 async def limited(scope, receive, send):
     if scope["type"] != "http":
         return await app(scope, receive, send)
     told = dict(scope["headers"]).get(b"content-length", b"0")
-    if int(told) <= most:
+    if int(told) <= int(most):
         return await app(scope, receive, send)
     await send({"type": "http.response.start", "status": 413, "headers": []})
     await send({"type": "http.response.body", "body": b"Too large for this model.\\n"})
 
 
-uvicorn.run(limited, fd=int(sys.argv[1]), access_log=False, server_header=False)
+uvicorn.run(limited, fd=int(socket), access_log=False, server_header=False)
 """
 """Run by the model's own Python: what `mlflow models serve` runs, on a socket that is open."""
 
@@ -97,7 +100,7 @@ def main(service: str) -> None:
     python = environment / "bin" / "python"
     files = Path(settings.files).absolute()
     command = [str(python), "-P", "-c", _INSIDE]
-    command += [str(listening.fileno()), str(settings.request_mb << 20)]
+    command += [str(listening.fileno()), str(settings.request_mb << 20), str(settings.seconds)]
     command = walls.within(command, read=(environment, files, *python_places(environment)))
     os.execve(str(shutil.which(command[0])), command, environment_of(settings))  # noqa: S606
 
