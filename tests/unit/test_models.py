@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.environments import Wanted
 from trackstack.agent.models.registry import Found, NotFoundError
 from trackstack.desired import Models, ServedModel, audit_key
+from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.operations import models
 from trackstack.operations.verify_model import alike
@@ -315,3 +317,10 @@ def test_requests_are_counted_by_model_and_only_those_that_were_let_in() -> None
 )
 def test_answers_are_alike_but_for_the_rounding(one: object, other: object, same: bool) -> None:
     assert alike(one, other) is same
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcp", "compose"])
+def test_on_another_target_serving_is_refused_before_anything_changes(kind: str) -> None:
+    environment = SimpleNamespace(kind=kind, name="team")
+    with pytest.raises(UsageError, match=f"not served on {kind} yet"):
+        models.must_be_possible(cast("Environment", environment))

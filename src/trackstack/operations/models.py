@@ -65,9 +65,9 @@ def must_be_possible(environment: Environment) -> None:
     """Refuse, before anything changes, an environment that serves no models.
 
     Raises:
-        UsageError: it is in a cloud, or does not run.
+        UsageError: it is not on a target that serves models, or does not run.
     """
-    if environment.place is not None:
+    if environment.kind != "local":
         raise UsageError(
             f"Models are not served on {environment.kind} yet; environment {environment.name!r} "
             "is there.",

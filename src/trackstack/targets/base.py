@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from trackstack.control.base import ControlStore
 from trackstack.desired import Part
-from trackstack.errors import MissingError, TrackstackError
+from trackstack.errors import MissingError, TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
@@ -276,6 +276,14 @@ class Target(Protocol):
             service: 'nginx', 'mlflow' or 'agent'; of a workspace also others.
             follow: whether to wait for further lines.
         """
+
+
+class NoModels:
+    """A target on which no models are served yet."""
+
+    def predict(self, name: str) -> dict[str, Any]:
+        """None is served; see Target."""
+        raise UsageError(f"Model {name!r} is not served: on this target no models are, yet.")
 
 
 class NoWorkspace:

@@ -21,7 +21,7 @@ from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.targets import remote_logs
 from trackstack.targets.account import Account, Say
-from trackstack.targets.base import Kept, NoWorkspace, Result, Tell
+from trackstack.targets.base import Kept, NoModels, NoWorkspace, Result, Tell
 from trackstack.targets.engine_failures import HeldError, ResourceError
 
 _FIRST_BOOT_SECONDS = 900.0
@@ -32,7 +32,7 @@ _NOT_EMPTY = "BucketNotEmpty|not empty"
 """What the clouds say of a bucket in which something lies."""
 
 
-class Cloud(NoWorkspace):
+class Cloud(NoModels, NoWorkspace):
     """An environment in an account of a cloud.
 
     Attributes:
@@ -298,10 +298,6 @@ class Cloud(NoWorkspace):
     def schema(self, _plan: Plan, _packages: str) -> Literal["fits", "older", "newer"] | None:
         """Not to be seen from here; see Target."""
         return None
-
-    def predict(self, name: str) -> dict[str, Any]:
-        """No models are served in a cloud yet; see Target."""
-        raise UsageError(f"Model {name!r} is not served {self.where}: no models are, yet.")
 
     def room_problem(self) -> TrackstackError | None:
         """Not to be seen from here; see Target."""

@@ -14,7 +14,7 @@ from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 from trackstack.targets import compose_folder, computer, docker, given_credentials
-from trackstack.targets.base import Event, Tell, Workspace
+from trackstack.targets.base import Event, NoModels, Tell, Workspace
 from trackstack.targets.record_file import RecordFile
 
 MACHINE = "compose"
@@ -35,7 +35,7 @@ _LOGS = {
 }
 
 
-class Compose(RecordFile):
+class Compose(NoModels, RecordFile):
     """An environment in containers, and in a folder of this computer that `docker compose` runs.
 
     Attributes:

@@ -112,6 +112,9 @@ class Keeper:
             self._looked_at, self._trouble, self._down = self.desired, None, None
         try:
             self._take_up(wanted)
+        except mlflow.AwayError as error:
+            _log.warning("%s: %s", self.name, error.problem)
+            self._tell(wanted, None)
         except StepError as error:
             _log.error("%s: %s\n%s", self.name, error.problem, error.output)
             self._tell(wanted, told_by(error))
@@ -142,6 +145,8 @@ class Keeper:
             trouble = None
         try:
             self._switch_to(found, service, wanted)
+        except mlflow.AwayError:
+            raise
         except StepError as error:
             self._trouble = after(trouble, service, told_by(error), time.monotonic())
             self._retire_all_but(served(self.name))

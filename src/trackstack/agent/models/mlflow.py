@@ -21,6 +21,10 @@ _MODEL = "MLmodel"
 """The file without which there is no model."""
 
 
+class AwayError(StepError):
+    """MLflow does not answer: what is served goes on as it is."""
+
+
 def get(method: str, query: Mapping[str, str]) -> dict[str, Any] | None:
     """GET of a method of the API; None where MLflow says that there is no such thing.
 
@@ -89,7 +93,7 @@ def _fetch(path: str, to: Path) -> None:
 
 def _answer(answered: tuple[int, str] | None) -> dict[str, Any] | None:
     if answered is None:
-        raise StepError("MLflow does not answer")
+        raise AwayError("MLflow does not answer")
     status, text = answered
     if status == http.client.NOT_FOUND or _says(text, NO_SUCH_THING):
         return None
@@ -113,4 +117,4 @@ def _live() -> tuple[Path, str]:
     for settings in (folders.LIVE / "services").glob("mlflow-*.env"):
         hosts = parse(settings.read_text())["MLFLOW_SERVER_ALLOWED_HOSTS"]
         return folders.mlflow_socket(settings.stem), hosts.partition(",")[0]
-    raise StepError("no MLflow serves yet")
+    raise AwayError("no MLflow serves yet")
