@@ -174,6 +174,8 @@ PLAIN = (
         ("git+https://elsewhere.example/evil", False),
         ("-e .", False),
         ("wheels/mine-1.0-py3-none-any.whl", False),
+        ("mine-1.0-py3-none-any.whl", False),
+        ("mine.tar.gz", False),
     ],
 )
 def test_what_names_more_than_packages_is_installed_within_the_walls(

@@ -22,7 +22,10 @@ from trackstack.agent.processes import MARK, SERVICE
 from trackstack.desired import Part, content_id
 from trackstack.errors import printable
 
-_PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*([<>=!~]=?[^;@/\\]*)?(;[^@/\\]*)?")
+_NO_FILE = r"(?!\S+\.(whl|zip|t?gz|tar\.\w+)\b)"
+_PLAIN = re.compile(
+    _NO_FILE + r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*([<>=!~]=?[^;@/\\]*)?(;[^@/\\]*)?"
+)
 """A package by its name, from the index that this computer uses."""
 _NAMES_MLFLOW = re.compile(r"^mlflow(-skinny)?\b(?!-)", re.MULTILINE | re.IGNORECASE)
 _WHOLE = ".whole"
