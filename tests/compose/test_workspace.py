@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from kits import eventually
 
 E2E = Path(__file__).parents[1] / "e2e"
 BACK_SECONDS = 90
-
-
-@pytest.fixture(scope="module")
-def workspace(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with a_workspace(engine, tmp_path_factory.mktemp("workspace")) as made:
-        made.up()
-        yield made
 
 
 def serves(workspace: Workspace) -> bool:

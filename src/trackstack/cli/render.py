@@ -24,12 +24,15 @@ def render(
 ) -> None:
     """Write every file that the machine would get into a new folder.
 
-    Of an environment in a cloud also plan.json, which is what the engine makes.
+    Of an environment in a cloud also plan.json, which is what the engine makes; of a workspace also
+    the folder that Docker runs, without its secrets.
     """
+    from trackstack import spec
     from trackstack.cli.choice import for_deploy
     from trackstack.operations.render import render as write
 
-    chosen = for_deploy(environment, "local", file)
+    target = "local" if file is None else str(spec.load(file).get("target", "local"))
+    chosen = for_deploy(environment, target, file)
     written = write(chosen, asked, folder, file)
     if json:
         console.document({"files": [str(path) for path in written]})

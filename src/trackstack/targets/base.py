@@ -151,6 +151,9 @@ class Target(Protocol):
     def renew_agent(self) -> None:
         """Have the machine run this kit's agent, where the agent travels to it."""
 
+    def rendered(self, plan: Plan) -> dict[str, bytes]:
+        """What a plan comes to besides the release, by its path: files without secrets."""
+
     def check(self, plan: Plan, running: Plan | None) -> None:
         """Refuse what cannot work here, before anything is changed.
 

@@ -142,6 +142,10 @@ class Cloud(NoModels, NoWorkspace):
             f"`trackstack deploy {self._place.target} -e {self._name}` goes on with it.",
         )
 
+    def rendered(self, plan: Plan) -> dict[str, bytes]:
+        """What stacks/ takes as the stack's configuration `trackstack:plan`; see Target."""
+        return {"plan.json": plan.cloud.model_dump_json(indent=1).encode()} if plan.cloud else {}
+
     def taken_up(self, plan: Plan, recorded: Plan | None, removed: bool) -> Plan:
         """A database that was removed comes back from its last snapshot; see Target."""
         cloud, before = plan.cloud, recorded.cloud if recorded else None

@@ -53,14 +53,16 @@ class Compose(NoModels, RecordFile):
         self._owner = None if os.getuid() else _ROOTS_STAND_IN
         self.store = DirectoryStore(self._control, self._owner)
 
+    def rendered(self, plan: Plan) -> dict[str, bytes]:
+        """The folder that `docker compose` runs, without its secrets; see Target."""
+        files = self._files(plan)
+        return {f"compose/{path}": data for path, data in files.items()}
+
     def make(self, plan: Plan, tell: Tell, _refresh: bool = False) -> Outputs:
         """Render the folder and make the images, unless that is how they are; see Target."""
-        assert plan.compose is not None  # noqa: S101  it is this target's plan
-        user, group = (self._owner, self._owner) if self._owner else (os.getuid(), os.getgid())
-        wanted = content_id([plan.model_dump(mode="json"), user, group])
+        wanted = content_id([plan.model_dump(mode="json"), *self._who()])
         if self._made() != wanted:
-            files = compose_folder.rendered(plan, plan.compose, self._project, user, group)
-            for path, data in files.items():
+            for path, data in self._files(plan).items():
                 # For all to read: an image takes the rights over, and others' processes run in it.
                 write_durably(self._folder / path, data, 0o644)
             for path, data in compose_folder.made_secrets(self._folder).items():
@@ -86,11 +88,8 @@ class Compose(NoModels, RecordFile):
             small = computer.room_problem(self._folder, free)
             if small is not None:
                 raise small
-        if plan.compose.folder and not Path(plan.compose.folder).is_dir():
-            raise UsageError(
-                f"There is no folder {plan.compose.folder} on this computer.",
-                "Make it first, or leave out --artifacts: then an SFTP server keeps them.",
-            )
+        if plan.compose.folder:
+            self._check_folder(Path(plan.compose.folder))
         ours = _ports(running) if running and self.running() else {}
         for flag, port in _ports(plan).items():
             address = plan.compose.listen
@@ -100,6 +99,22 @@ class Compose(NoModels, RecordFile):
                     f"Port {port} of this computer is taken{computer.by_whom(port)}.",
                     f"Choose another one, such as `{flag} {free_port}`.",
                 )
+
+    def _check_folder(self, folder: Path) -> None:
+        """Refuse a folder for artifacts that the server could not write to."""
+        if not folder.is_dir():
+            raise UsageError(
+                f"There is no folder {folder} on this computer.",
+                "Make it first, or leave out --artifacts: then an SFTP server keeps them.",
+            )
+        user = self._who()[0]
+        # Root may write anywhere, and the user that stands in for root only to what it owns.
+        own = folder.stat().st_uid == user if self._owner else os.access(folder, os.W_OK | os.X_OK)
+        if not own:
+            raise UsageError(
+                f"The server, which runs as user {user}, could not write to {folder}.",
+                f"Give it that folder: `chown {user} {folder}`.",
+            )
 
     def outputs(self, plan: Plan) -> Outputs:
         """Where the plan's server will be."""
@@ -244,6 +259,14 @@ class Compose(NoModels, RecordFile):
         return docker.lines(
             self._folder, *self._inside("tail", "--quiet", "--lines=+1", *how, str(_LOGS[service]))
         )
+
+    def _who(self) -> tuple[int, int]:
+        """Whose user and group processes in the containers have, by number."""
+        return (self._owner, self._owner) if self._owner else (os.getuid(), os.getgid())
+
+    def _files(self, plan: Plan) -> dict[str, bytes]:
+        assert plan.compose is not None  # noqa: S101  it is this target's plan
+        return compose_folder.rendered(plan, plan.compose, self._project, *self._who())
 
     @property
     def _project(self) -> str:

@@ -34,6 +34,10 @@ class RecordFile:
     def forecast(self, _plan: Plan, _refresh: bool = False) -> None:
         """There is no cloud; see Target."""
 
+    def rendered(self, _plan: Plan) -> dict[str, bytes]:
+        """Nothing besides the release; see Target."""
+        return {}
+
     def taken_up(self, plan: Plan, _recorded: Plan | None, _removed: bool) -> Plan:
         """What stays lies where it lay; see Target."""
         return plan
