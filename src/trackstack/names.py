@@ -182,7 +182,7 @@ def image(value: str) -> str:
     https://github.com/distribution/reference
     """
     part = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
-    registry = r"([A-Za-z0-9.-]+(:[0-9]+)?/)?"
+    registry = r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?/)?"
     ending = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
     if re.fullmatch(rf"{registry}{part}(/{part})*{ending}", value):
         return value

@@ -94,9 +94,9 @@ def made_secrets(folder: Path) -> dict[str, bytes]:
     return {
         _DATABASE_PASSWORD: password,
         "secrets/tracking/pgpass": b"postgres:5432:mlflow:mlflow:" + password + b"\n",
-        _CLIENT_KEY: _private(client),
+        _CLIENT_KEY: _kept(folder / _CLIENT_KEY) or _private(client),
         "secrets/tracking/known-hosts": b"[sftp]:2222 " + _public(host) + b"\n",
-        _HOST_KEY: _private(host),
+        _HOST_KEY: _kept(folder / _HOST_KEY) or _private(host),
         "secrets/sftp/authorized-keys": b"restrict " + _public(client) + b"\n",
         TOKEN: _kept(folder / TOKEN) or secrets.token_urlsafe(24).encode(),
     }
