@@ -92,12 +92,20 @@ def lines(folder: Path, *arguments: str) -> Iterator[str]:
 
 
 def containers(project: str, *filters: str) -> list[str]:
-    """The services of a project that have a container, as `docker ps` filters them."""
+    """The services of a project that have a container, as `docker ps` filters them.
+
+    Raises:
+        MissingError: there is no Docker that answers.
+    """
     arguments = [part for each in filters for part in ("--filter", each)]
     label = f"label=com.docker.compose.project={project}"
     told = '{{.Label "com.docker.compose.service"}}'
     done = _run("docker", "ps", "--filter", label, *arguments, "--format", told)
-    return done.stdout.split() if done.returncode == 0 else []
+    if done.returncode != 0:
+        missing = problem()
+        if missing is not None:
+            raise missing
+    return done.stdout.split()
 
 
 def _run(*command: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
