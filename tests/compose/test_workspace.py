@@ -133,6 +133,17 @@ def test_a_service_that_is_killed_comes_back_with_what_it_had(
     assert told["received"] == told["sent"]
 
 
+def test_an_engine_that_is_away_is_no_stopped_workspace(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    away = f"unix://{tmp_path}/nothing.sock"
+    seen = workspace.run("status", ok=False, DOCKER_HOST=away)
+    assert (seen.returncode, "Docker's engine does not answer" in seen.stderr) == (4, True)
+    listed = workspace.run("list", DOCKER_HOST=away).stdout
+    assert "unreadable" in listed
+    assert "Docker's engine does not answer" in listed
+
+
 def test_what_no_workspace_has_is_refused(workspace: Workspace) -> None:
     for words in (("allow", "list"), ("unlock",), ("policy", "deployer")):
         done = workspace.run(*words, ok=False)
