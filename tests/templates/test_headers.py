@@ -6,6 +6,7 @@ from front import PASSWORD, USER, Front
 SEEN_BY_MLFLOW = {
     "Authorization": [],
     "Proxy-Authorization": [],
+    "Cookie": [],
     "Forwarded": [],
     "X-Forwarded-For": ["127.0.0.1"],
     "X-Forwarded-Proto": ["http"],
