@@ -40,7 +40,7 @@ class Removed(Part):
 
     Attributes:
         folder: that keeps the data on this computer; None after a purge, and in a cloud.
-        left: what the cloud's account still holds of it.
+        left: what the cloud's account, or Docker, still holds of it.
     """
 
     folder: Path | None = None
@@ -114,7 +114,7 @@ def destroy(
             environment.forget()
             return Removed()
         _note_removal(environment)
-    return Removed(folder=environment.folder)
+        return Removed(folder=environment.folder, left=environment.target.kept_apart())
 
 
 def _destroy_in_a_cloud(

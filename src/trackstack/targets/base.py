@@ -216,6 +216,9 @@ class Target(Protocol):
     def stop(self) -> None:
         """End every process of the machine; its data stays."""
 
+    def kept_apart(self) -> tuple[Kept, ...]:
+        """What keeps data of it outside its folder on this computer, after it was stopped."""
+
     def running(self) -> bool:
         """Whether the machine runs."""
 
@@ -293,6 +296,10 @@ class NoWorkspace:
     """A target that is the tracking server and nothing else."""
 
     clients: tuple[str, ...] = ()
+
+    def kept_apart(self) -> tuple[Kept, ...]:
+        """There is no such thing; see Target."""
+        return ()
 
     def start_rest(self) -> None:
         """There is nothing else; see Target."""

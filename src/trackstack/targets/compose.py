@@ -14,7 +14,7 @@ from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 from trackstack.targets import compose_folder, computer, docker, given_credentials
-from trackstack.targets.base import Event, NoModels, Tell, Workspace
+from trackstack.targets.base import Event, Kept, NoModels, Tell, Workspace
 from trackstack.targets.record_file import RecordFile
 
 MACHINE = "compose"
@@ -61,7 +61,7 @@ class Compose(NoModels, RecordFile):
     def make(self, plan: Plan, tell: Tell, _refresh: bool = False) -> Outputs:
         """Render the folder and make the images, unless that is how they are; see Target."""
         wanted = content_id([plan.model_dump(mode="json"), *self._who()])
-        if self._made() != wanted:
+        if self._made() != wanted or not docker.has_images(self._folder):
             for path, data in self._files(plan).items():
                 # For all to read: an image takes the rights over, and others' processes run in it.
                 write_durably(self._folder / path, data, 0o644)
@@ -185,6 +185,12 @@ class Compose(NoModels, RecordFile):
         if (self._folder / compose_folder.SETTINGS).is_file():
             docker.compose(self._folder, "down", "--remove-orphans")
 
+    def kept_apart(self) -> tuple[Kept, ...]:
+        """The volumes; see Target."""
+        return tuple(
+            Kept(name=name, why="a volume in Docker") for name in docker.volumes(self._project)
+        )
+
     def running(self) -> bool:
         """Whether the server's container runs."""
         if not (self._folder / compose_folder.SETTINGS).is_file():
@@ -245,12 +251,13 @@ class Compose(NoModels, RecordFile):
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; see Target."""
+        running = self.running()  # a Docker that does not answer has no logs
         if service not in _LOGS:
             how: tuple[str, ...] = ("--follow",) if follow else ()
             return docker.lines(
                 self._folder, "logs", "--no-log-prefix", "--no-color", *how, service
             )
-        if not self.running():
+        if not running:
             raise TrackstackError(
                 f"The log of {service} is in a container that does not run.",
                 "Start it again with the command that deployed it.",

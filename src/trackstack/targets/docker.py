@@ -65,6 +65,18 @@ def compose(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def has_images(folder: Path) -> bool:
+    """Whether every image of a project is there: who cleans Docker up removes those not in use."""
+    names = compose(folder, "config", "--images").split()
+    return _run("docker", "image", "inspect", *names).returncode == 0
+
+
+def volumes(project: str) -> list[str]:
+    """The names of a project's volumes."""
+    label = f"label=com.docker.compose.project={project}"
+    return _run("docker", "volume", "ls", "--quiet", "--filter", label).stdout.split()
+
+
 def drop_old_images(project: str) -> None:
     """Remove the images of a project that newer ones have taken the names of."""
     label = f"label=com.docker.compose.project={project}"
@@ -125,4 +137,4 @@ def _run(*command: str, folder: Path | None = None) -> "subprocess.CompletedProc
 
 def _last_line(text: str) -> str:
     said = text.strip().splitlines() or ["no word of why"]
-    return said[-1].rstrip(".")
+    return said[-1].partition(". Is the docker daemon running?")[0].rstrip(".")
