@@ -23,7 +23,7 @@ from trackstack.operations.doctor import examine, report_findings
 from trackstack.operations.doctor_computer import disk_finding, memory_finding, python_finding
 from trackstack.operations.findings import COMPUTER, Diagnosis, Finding
 from trackstack.release import render_release
-from trackstack.targets import computer, local
+from trackstack.targets import computer, docker, local
 from trackstack.targets.schema import compare
 from unit.making import NOON, OUTPUTS, Called, deployed, plan
 
@@ -353,6 +353,26 @@ def test_without_an_environment_doctor_looks_at_this_computer(
     done = command("doctor")
     assert done.code == MissingError.exit_code
     assert "sudo dnf install nginx" in done.out
+
+
+@pytest.mark.parametrize(
+    ("targets", "asked"),
+    [
+        (set(), {"nginx"}),
+        ({"local"}, {"nginx"}),
+        ({"compose"}, {"docker"}),
+        ({"local", "compose"}, {"nginx", "docker"}),
+        ({"aws"}, set()),
+    ],
+    ids=["nothing yet", "local", "compose", "local and compose", "aws"],
+)
+def test_of_this_computer_only_that_is_asked_what_its_environments_need(
+    monkeypatch: pytest.MonkeyPatch, targets: set[str], asked: set[str]
+) -> None:
+    monkeypatch.setattr(docker, "problem", lambda: None)
+    found = {each.about for each in doctor_computer.this_computer(targets)}
+    assert found & {"nginx", "docker"} == asked
+    assert ("port" in found) == (not targets)
 
 
 def test_doctor_looks_at_every_environment_unless_one_is_named(

@@ -25,7 +25,7 @@ _AHEAD = timedelta(seconds=5)
 def examine(known: Iterable[Environment]) -> Diagnosis:
     """Look at this computer and at environments on it; nothing is changed, anywhere."""
     there = list(known)
-    findings = [*this_computer(first_deploy=not there)]
+    findings = [*this_computer({environment.kind for environment in there})]
     for environment in there:
         findings += [
             finding.model_copy(update={"where": environment.name})
@@ -44,7 +44,10 @@ def _environment(environment: Environment) -> Iterator[Finding]:
     yield from damaged or [ok("documents", "Its documents are whole.")]
     if damaged:
         return
-    yield from _running(environment, record)
+    try:
+        yield from _running(environment, record)
+    except TrackstackError as error:
+        yield raised(error, "running")
     yield _schema(environment, record)
     yield known_holes(record.plan.mlflow.version)
     yield _credentials(environment)

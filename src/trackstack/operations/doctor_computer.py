@@ -4,7 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import psutil
@@ -13,16 +13,25 @@ import uv
 from trackstack import environment as environments
 from trackstack import lock, spec
 from trackstack.operations.findings import Finding, bad, ok, unless, warning
-from trackstack.targets import computer, local
+from trackstack.targets import computer, docker, local
 
 _WORKER_BYTES = 480e6
 """What one MLflow worker needs, measured with 3.17.2."""
 _LEAST_FREE_BYTES = 1e9
 
 
-def this_computer(first_deploy: bool) -> Iterator[Finding]:
-    """Everything a server needs here; for a first deploy also room and a port."""
-    yield _nginx()
+def this_computer(targets: Set[str]) -> Iterator[Finding]:
+    """Everything that is needed here; for a first deploy also room and a port.
+
+    Args:
+        targets: of the environments there are.
+    """
+    first_deploy = not targets
+    if first_deploy or "local" in targets:
+        yield _nginx()
+    if "compose" in targets:
+        found = "Docker answers, and has the plugins compose and buildx."
+        yield unless(docker.problem(), "docker", found)
     yield python_finding(platform.python_version())
     yield _uv()
     memory = psutil.virtual_memory()
