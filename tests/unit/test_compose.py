@@ -10,10 +10,11 @@ import yaml
 from trackstack import lock, names, spec
 from trackstack.compose_plan import SFTP, TRACKING
 from trackstack.errors import UsageError
+from trackstack.operations import notebook
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan, differences, make_plan
 from trackstack.release import render_release
-from trackstack.targets import compose_folder
+from trackstack.targets import compose_folder, docker
 from trackstack.targets.compose import Compose
 from unit import golden
 from unit.making import LOCK, OTHER_LOCK
@@ -221,3 +222,34 @@ def test_an_images_name_is_taken(name: str) -> None:
 def test_what_would_end_up_elsewhere_is_refused(rule: Callable[[str], str], value: str) -> None:
     with pytest.raises(ValueError, match="write it "):
         rule(value)
+
+
+CELLS = {
+    "with a page": (
+        "MlflowException: API request failed with error code 401 != 200. "
+        "Response body: '<html>\r\n<head>'",
+        "MlflowException: API request failed with error code 401 != 200",
+    ),
+    "of two lines": ("ValueError: no.\n\nSee below", "ValueError: no"),
+    "that a terminal would obey": ("Oops: \x1b[31mred", "Oops: \\x1b[31mred"),
+}
+
+
+@pytest.mark.parametrize(("problem", "told"), CELLS.values(), ids=CELLS)
+def test_a_cells_error_is_told_in_one_line(problem: str, told: str) -> None:
+    assert notebook._sentence(problem) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?\n",
+            "Cannot connect to the Docker daemon at unix:///x",
+        ),
+        ("warning: x\npermission denied.\n", "permission denied"),
+        ("", "no word of why"),
+    ],
+)
+def test_what_docker_says_last_ends_a_sentence(said: str, told: str) -> None:
+    assert docker._last_line(said) == told

@@ -6,8 +6,9 @@ import time
 
 from trackstack.desired import Part
 from trackstack.environment import Environment
-from trackstack.errors import NotProvenError, TrackstackError, UsageError
+from trackstack.errors import NotProvenError, TrackstackError, UsageError, printable
 from trackstack.operations import users
+from trackstack.operations.verify import must_run
 from trackstack.tracking import TrackingError
 
 _RUN = re.compile(r"^run ([0-9a-f]{32})$", re.MULTILINE)
@@ -42,7 +43,7 @@ def run_notebook(environment: Environment) -> Ran:
 
     Raises:
         UsageError: the environment has no JupyterLab.
-        NotProvenError: a cell failed, or its run is not on the server.
+        NotProvenError: the server does not run, a cell failed, or its run is not on the server.
         TrackstackError: JupyterLab does not run.
     """
     if environment.target.workspace(environment.existing_record().plan) is None:
@@ -50,18 +51,26 @@ def run_notebook(environment: Environment) -> Ran:
             f"Environment {environment.name!r} has no JupyterLab.",
             "`trackstack deploy compose` makes one that has.",
         )
+    must_run(environment)  # else its client would ask for minutes
     began = time.monotonic()
     told = json.loads(environment.target.run_example())
     seconds = round(time.monotonic() - began, 1)
     if told["problem"]:
         raise NotProvenError(
-            f"Cell {told['cells'] + 1} of {told['of']} of the example failed: {told['problem']}.",
+            f"Cell {told['cells'] + 1} of {told['of']} of the example failed: "
+            f"{_sentence(told['problem'])}.",
             f"`trackstack logs mlflow -e {environment.name}` says what the server made of it.",
         )
     found = _RUN.search(told["printed"])
     if found is None:
         raise TrackstackError("The example ran, and did not say which run it logged.")
     return _looked_up(environment, found[1], told, seconds)
+
+
+def _sentence(problem: str) -> str:
+    """A cell's error in one line, without the page that MLflow's client was answered with."""
+    line = problem.partition(" Response body:")[0].partition("\n")[0]
+    return printable(line.strip()).rstrip(".")
 
 
 def _looked_up(environment: Environment, run: str, told: dict[str, str], seconds: float) -> Ran:

@@ -38,11 +38,7 @@ def verify(
     Raises:
         NotProvenError: names each check that did not hold.
     """
-    if not environment.target.running():
-        raise NotProvenError(
-            f"Environment {environment.name!r} does not run.",
-            f"Start it with `trackstack deploy {environment.kind} -e {environment.name}`.",
-        )
+    must_run(environment)
     prover = Prover(on_check)
     url = environment.url
     must_be_known(url)
@@ -75,6 +71,15 @@ def verify(
         receipt, f"`trackstack logs mlflow -e {environment.name}` and `… logs nginx` say more."
     )
     return receipt
+
+
+def must_run(environment: Environment) -> None:
+    """Raise NotProvenError where an environment's machine does not run."""
+    if not environment.target.running():
+        raise NotProvenError(
+            f"Environment {environment.name!r} does not run.",
+            f"Start it with `trackstack deploy {environment.kind} -e {environment.name}`.",
+        )
 
 
 def _prove_quickly(prover: Prover, environment: Environment, stranger: httpx.Client) -> None:
