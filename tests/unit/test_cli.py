@@ -378,6 +378,16 @@ def test_an_address_is_said_without_a_browser_where_there_is_no_terminal(
     assert json.loads(command("open", "--json").out) == {"url": environment.url}
 
 
+def test_what_is_on_this_computer_cannot_be_attached(
+    command: Command, environment: Environment
+) -> None:
+    called = command("attach", environment.name)
+    assert called.code == 2
+    assert called.err.startswith(
+        f"error: Environment {environment.name!r} is on this computer already, and in no cloud.\n"
+    )
+
+
 def test_of_several_environments_a_deploy_must_name_one(command: Command) -> None:
     deployed("team-a", "ada")
     deployed("team-b", "ada")

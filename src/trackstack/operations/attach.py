@@ -21,9 +21,15 @@ def attach(
         profile: an AWS profile.
 
     Raises:
-        UsageError: it is not there; the nearest name is suggested.
+        UsageError: it is not there; the nearest name is suggested. Or the name is taken here.
         TrackstackError: no account could be asked.
     """
+    here = Environment(name)
+    if here.place is None and here.exists:
+        raise UsageError(
+            f"Environment {name!r} is {here.target.where} already, and in no cloud.",
+            "Nothing has to be attached to use it; another one needs another name.",
+        )
     found: list[str] = []
     problems: list[TrackstackError] = []
     looked: list[Place] = []
