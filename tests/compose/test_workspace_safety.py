@@ -2,9 +2,11 @@
 no secret, no rights."""
 
 import json
+import os
 import re
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,26 @@ def test_no_secret_is_in_images_settings_or_logs(workspace: Workspace) -> None:
         told[f"log of {service}"] = workspace.run("logs", service).stdout
     found = [(p, n) for p, text in told.items() for n, word in secrets.items() if word in text]
     assert found == []
+
+
+def test_no_secret_is_in_any_layer_of_an_image(workspace: Workspace, tmp_path: Path) -> None:
+    # What is there shows that the layers could be read.
+    there = "Becomes the supervisor of the machine's folder"
+    words = tmp_path / "words"
+    words.write_text("\n".join([there, *secrets_of(workspace).values()]))
+    images = workspace.docker("config", "--images").stdout.split()
+    shown = "{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}"
+    told = workspace.engine.docker("image", "inspect", "--format", shown, *images).stdout.split()
+    layers = sorted({layer for line in told for layer in line.split(":")})
+    found = subprocess.run(
+        ["grep", "--recursive", "-l", "--text", "--fixed-strings", "--file", words, *layers],
+        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    files = {line.partition("/diff/")[2] for line in found.stdout.splitlines()}
+    assert (files, found.stderr) == ({"opt/trackstack/start.sh"}, "")
 
 
 @pytest.mark.parametrize(
