@@ -26,7 +26,9 @@ from bench import (
     pages,
     plot,
     rotation,
+    served,
     tls,
+    workspace,
 )
 from bench.contenders import Contenders, all_of_them
 from bench.figures import Sample, figures, table
@@ -47,7 +49,15 @@ SHARED: dict[str, Callable[[Contenders], Iterator[Sample]]] = {
     "pages": pages.pages,
 }
 """What all servers are up for, in this order: memory before anybody asked."""
-APART = ("commands", "users", "tls", "cloud", "first-deploy", "machines", "first")
+PLACES: dict[str, Callable[[Path, int], Iterator[Sample]]] = {
+    "tls": tls.rounds_in_a_namespace,
+    "cloud": cloud.rounds_in_a_cloud,
+    "machines": machines.machines,
+    "served": served.models,
+    "workspace": workspace.workspaces,
+}
+"""What has a place of its own, which it makes."""
+APART = ("commands", "users", "first-deploy", *PLACES, "first")
 
 
 def main() -> None:
@@ -99,18 +109,12 @@ def _samples(folder: Path, names: list[str], rounds: int) -> Iterator[Sample]:
             if "users" in names:
                 _say("users")
                 yield from measures.users(these, rounds)
-    if "tls" in names:
-        _say("tls")
-        yield from tls.rounds_in_a_namespace(folder, rounds)
-    if "cloud" in names:
-        _say("cloud")
-        yield from cloud.rounds_in_a_cloud(folder, rounds)
     if "first-deploy" in names:
         _say("first deploys: once, they wait as a cloud lets wait")
         yield from first_deploy.first_deploys(folder)
-    if "machines" in names:
-        _say("machines that boot")
-        yield from machines.machines(folder, rounds)
+    for name in (name for name in names if name in PLACES):
+        _say(name)
+        yield from PLACES[name](folder, rounds)
     if "first" in names:
         for round_ in range(rounds + 1):
             _say(f"first start {round_} of {rounds}")

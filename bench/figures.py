@@ -121,6 +121,24 @@ GOALS = {
         "ms",
     ),
     "full-page": Goal("the same, against a server that has these 100 runs only", "ms"),
+    "served-1": Goal(
+        "a served scikit-learn model behind nginx and the login, 1 client, against plain "
+        "`mlflow models serve`",
+        "1/s",
+        least=0.95,
+    ),
+    "served-8": Goal("the same, 8 clients", "1/s", least=1),
+    "served-memory": Goal("memory of that model's server, against the same", "MB"),
+    "workspace-up": Goal(
+        "a workspace from stopped until MLflow and JupyterLab answer, images made, against the "
+        "tutorial's stack of the same services and images",
+        "s",
+    ),
+    "workspace-upload": Goal(
+        "100 MB artifact up through the server to SFTP, against MLflow's client straight to it",
+        "MB/s",
+        least=0.8,
+    ),
     "first": Goal(
         "the first `make up` with warm package caches, against the tutorial's steps", "s", most=0.7
     ),

@@ -28,14 +28,38 @@ def median_time(work: Callable[[int], object], seconds: float) -> float:
 
 def throughput(connect: Callable[[], Client], clients: int, seconds: float) -> float:
     """How many times a second log_metric is done by so many clients at once."""
+    runs: dict[Client, str] = {}
+
+    def log(client: Client, number: int) -> None:
+        if client not in runs:
+            runs[client] = client.new_run()
+        client.log_metric(runs[client], number)
+
+    return at_once(connect, clients, seconds, log)
+
+
+def at_once(
+    connect: Callable[[], Client],
+    clients: int,
+    seconds: float,
+    work: Callable[[Client, int], object],
+) -> float:
+    """How many times a second some work is done by so many clients at once.
+
+    Args:
+        connect: makes a client.
+        clients: how many.
+        seconds: how long.
+        work: what each does again and again; it is told how often that was done before.
+    """
     done = [0] * clients
     failures: list[Exception] = []
     stop = threading.Event()
 
-    def work(index: int, client: Client, run: str) -> None:
+    def go_on(index: int, client: Client) -> None:
         try:
             while not stop.is_set():
-                client.log_metric(run, done[index])
+                work(client, done[index])
                 done[index] += 1
         except (OSError, ValueError, http.client.HTTPException) as error:
             failures.append(error)
@@ -43,7 +67,7 @@ def throughput(connect: Callable[[], Client], clients: int, seconds: float) -> f
     with ExitStack() as stack:
         ready = [stack.enter_context(connect()) for _ in range(clients)]
         threads = [
-            threading.Thread(target=work, args=(index, client, client.new_run()))
+            threading.Thread(target=go_on, args=(index, client))
             for index, client in enumerate(ready)
         ]
         began = time.perf_counter()

@@ -98,6 +98,12 @@ class Workspace(Kit):
         """Run something in a service's container, whatever comes of it."""
         return self.docker("exec", "-T", service, *command, ok=False)
 
+    def inside_image(self, service: str, *command: str) -> list[str]:
+        """The words that a program prints in a new container of a service's image."""
+        image = f"{self.project_name}-{service}"
+        told = self.engine.docker("run", "--rm", "--entrypoint", command[0], image, *command[1:])
+        return told.stdout.split()
+
     def containers(self) -> dict[str, str]:
         """The id of each service's running container."""
         rows = [
