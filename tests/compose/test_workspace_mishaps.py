@@ -60,6 +60,21 @@ def test_a_server_that_does_not_run_is_told_at_once(workspace: Workspace) -> Non
     assert done.stderr.startswith("error: Environment 'compose' does not run.\n")
 
 
+def health(workspace: Workspace) -> str:
+    """What Docker makes of the server's container."""
+    shown = ("inspect", "--format", "{{.State.Health.Status}}")
+    return workspace.engine.docker(*shown, workspace.containers()["tracking"]).stdout.strip()
+
+
+def test_a_server_that_starts_is_healthy_no_sooner_than_a_login_can_read(
+    workspace: Workspace,
+) -> None:
+    password = workspace.client_variables()["MLFLOW_TRACKING_PASSWORD"]
+    workspace.docker("restart", "tracking")
+    assert eventually(lambda: health(workspace) == "healthy", BACK_SECONDS)
+    assert workspace.status_of(OWNER, password) == 200
+
+
 def killed(workspace: Workspace, when: Callable[[], bool]) -> None:
     """Start a deploy, and kill it with all it started when something has come true."""
     with subprocess.Popen(
