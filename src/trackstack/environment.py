@@ -24,7 +24,6 @@ from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.spec import Spec
 from trackstack.targets.base import CloudTarget, Target
-from trackstack.targets.compose import Compose
 from trackstack.targets.local import Local
 from trackstack.targets.record_file import RECORD
 from trackstack.tracking import Tracking
@@ -297,6 +296,9 @@ class Environment:
 
     def _target(self) -> Target:
         if self.kind == "compose":
+            # Here, because it brings cryptography along, which no other target's commands need.
+            from trackstack.targets.compose import Compose  # noqa: PLC0415
+
             return Compose(self.folder)
         if self.place is None:
             return Local(self.folder, home() / "cache")

@@ -47,6 +47,15 @@ COMMANDS = [
 ]  # fmt: skip
 
 
+def test_a_command_brings_along_only_what_its_environment_needs() -> None:
+    program = "import sys, trackstack.environment; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"cryptography", "jinja2", "boto3", "google", "pulumi"}.isdisjoint(done.stdout.split())
+
+
 def test_help_of_every_command_is_there_and_needs_no_slow_module() -> None:
     done = subprocess.run(
         [sys.executable, "-c", HELP_OF_ALL], capture_output=True, text=True, check=False

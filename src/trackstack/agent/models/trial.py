@@ -35,13 +35,14 @@ def predict(name: str) -> dict[str, Any]:
     # Documented: https://mlflow.org/docs/latest/cli.html#mlflow-models-predict
     command = [str(environment / "bin" / "python"), "-P", "-m", "mlflow", "models", "predict"]
     command += ["--env-manager", "local", "--content-type", "json", "--model-uri", files.as_uri()]
-    done = subprocess.run(
-        walls.within(command, read=(environment, files, *python_places(environment))),
-        env=environment_of(settings),
-        stdin=example.open("rb"),
-        capture_output=True,
-        check=False,
-    )
+    with example.open("rb") as question:
+        done = subprocess.run(
+            walls.within(command, read=(environment, files, *python_places(environment))),
+            env=environment_of(settings),
+            stdin=question,
+            capture_output=True,
+            check=False,
+        )
     try:
         prediction = json.loads(done.stdout)
     except ValueError as error:
