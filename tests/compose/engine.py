@@ -230,6 +230,7 @@ def _empty(engine: Engine) -> None:
 @contextmanager
 def _store(stores: Path) -> Iterator[Path]:
     """A folder for what an engine keeps, and no other engine's meanwhile."""
+    stores.mkdir(exist_ok=True)
     for number in count():
         # runc takes no path for a container's root that leads over a link.
         store = stores.resolve() / str(number)

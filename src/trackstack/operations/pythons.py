@@ -118,4 +118,8 @@ def _held(file: Path) -> Iterator[None]:
 
 def _settings() -> dict[str, str]:
     own = {"UV_CACHE_DIR": str(home() / "cache" / "uv"), **lock.uv_settings()}
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    if not (data / "uv" / "credentials").exists():
+        # Who keeps none with uv would else get that folder, for uv to lock a file in.
+        own["UV_CREDENTIALS_DIR"] = str(home() / "cache" / "uv-credentials")
     return {**own, **os.environ}
