@@ -260,12 +260,18 @@ class Agent(DesiredDocument):
 
 
 class LogsWanted(DesiredDocument):
-    """Whose log somebody wants to see, and until when."""
+    """Whose log somebody wants to see, and until when.
+
+    Attributes:
+        service: 'nginx', 'mlflow', 'agent', or 'model-' and what a model is served as.
+    """
 
     KEY: ClassVar[str] = "desired/logs.json"
     MOST_BYTES: ClassVar[int] = 64 * 1024
 
-    service: Literal["nginx", "mlflow", "agent"]
+    service: Annotated[
+        str, StringConstraints(pattern=r"^(nginx|mlflow|agent|model-[a-z0-9][a-z0-9-]{0,39})$")
+    ]
     until: AwareDatetime
 
 
@@ -303,12 +309,15 @@ class Models(DesiredDocument):
 
     Attributes:
         code_allowed: whether somebody agreed that models' code runs on the machine.
+        trial: the model whose own code is to predict for its input example, once for each
+            generation that says so; None when none is to.
     """
 
     KEY: ClassVar[str] = "desired/models.json"
 
     code_allowed: bool = False
     models: dict[ModelName, ServedModel]
+    trial: ModelName | None = None
 
 
 class StepReport(Part):
@@ -362,6 +371,7 @@ class Observed(Document):
         agent_problem: why the wanted agent is not the one that runs, or None.
         patches: of the operating system; None where that is not the kit's to look after, and of
             an agent that does not tell.
+        models: what nginx finds a model's server for, by name.
     """
 
     KEY: ClassVar[str] = "observed/machines/ID.json"
@@ -378,6 +388,7 @@ class Observed(Document):
     agent: str | None = None
     agent_problem: str | None = None
     patches: Patches | None = None
+    models: tuple[str, ...] = ()
 
     def failed_step(self) -> StepReport | None:
         """The step that failed in the last round."""
@@ -419,12 +430,31 @@ class ModelReport(Part):
     memory_bytes: int | None = None
 
 
+class ModelTrial(Part):
+    """What a served model's own code predicts, apart from its server.
+
+    Attributes:
+        desired: the generation of the document that asked for it.
+        version: of the model; see ModelReport.
+        example: its input example as it is sent; None when it was logged without one.
+        prediction: what came of it.
+        problem: why there is none, in a sentence.
+    """
+
+    desired: int
+    version: str
+    example: Any = None
+    prediction: Any = None
+    problem: str | None = None
+
+
 class ObservedModels(Document):
     """What a machine says of the models it serves.
 
     Attributes:
         desired: the generation of the document it works on.
         walls: whether models' code is shut off from the rest of the machine.
+        trial: the last one that was asked for.
     """
 
     KEY: ClassVar[str] = "observed/models.json"
@@ -433,6 +463,7 @@ class ObservedModels(Document):
     walls: bool
     heartbeat: AwareDatetime
     models: dict[ModelName, ModelReport]
+    trial: ModelTrial | None = None
 
 
 AUTHORITIES_KEY = "observed/ca.pem"

@@ -29,6 +29,8 @@ FILES = {
         f"/etc/systemd/system/{unit}": f"systemd/{unit}"
         for unit in (
             "trackstack-mlflow@.service",
+            "trackstack-model@.service",
+            "trackstack-models.service",
             "trackstack-nginx.service",
             "trackstack.service",
             "var-lib-trackstack.mount",

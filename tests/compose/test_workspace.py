@@ -181,7 +181,7 @@ def test_a_removal_keeps_what_is_stored_and_a_purge_leaves_nothing(
         made.inside("jupyter", "sh", "-c", "echo mine > /home/jupyter/notebooks/mine.txt")
 
         made.run("destroy", "--yes")
-        assert made.left() == {"volumes": 4, "images": 4}
+        assert made.left() == {"volumes": 6, "images": 4}
         assert made.json("list")[0]["state"] == "removed"
 
         made.run("deploy", "compose")

@@ -17,7 +17,7 @@ from trackstack.desired import content_id
 from trackstack.tracking import http_client
 
 OWNER = "olga"
-SERVICES = {"tracking", "postgres", "sftp", "jupyter"}
+SERVICES = {"tracking", "models", "postgres", "sftp", "jupyter"}
 
 
 @dataclass(frozen=True)

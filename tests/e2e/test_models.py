@@ -3,11 +3,8 @@
 import json
 import os
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,17 @@ import psutil
 import pytest
 from servers import Server, kill_all_in
 
+from asking import ROWS, under_load
 from kits import Kit, eventually, free_port, seed_packages
-from trackstack.agent.models import walls
+from trackstack.agent.models import bubblewrap
+from trackstack.agent.processes import SERVICE
 
 SCRIPT = Path(__file__).parent / "modelling.py"
-ROWS = {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 0], [5, 1]]}}
+
+
+with_walls = pytest.mark.skipif(
+    not bubblewrap.there(), reason="bubblewrap is not installed, or may not be used"
+)
 
 
 class Serving(Server):
@@ -59,11 +62,17 @@ class Serving(Server):
 
     def model_processes(self, name: str) -> list[psutil.Process]:
         """The processes of a model's servers, the first one first."""
-        found = []
-        for file in (self.machine() / "run" / "models").glob(f"model-{name}.*/pid"):
-            first = psutil.Process(int(file.read_text()))
-            found += [first, *first.children(recursive=True)]
-        return found
+        found = [
+            each for each in self.processes() if _service_of(each).startswith(f"model-{name}.")
+        ]
+        return sorted(found, key=lambda each: each.pid)
+
+
+def _service_of(process: psutil.Process) -> str:
+    try:
+        return process.environ().get(SERVICE, "")
+    except psutil.Error:
+        return ""
 
 
 @pytest.fixture(scope="module")
@@ -91,32 +100,6 @@ def steady(serving: Serving) -> Serving:
     """With 'steady' served by its alias, which is at version 1 in the beginning of a test."""
     serving.serve("models:/steady@champion", "--allow-model-code", "--yes")
     return serving
-
-
-@contextmanager
-def under_load(server: Serving, name: str, clients: int = 4) -> Iterator[Counter[str]]:
-    """Ask a model all the time; counts what was answered."""
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-
-    def go() -> None:
-        with server.http() as client:
-            while not over.is_set():
-                try:
-                    answer = client.post(f"/serve/{name}/invocations", json=ROWS)
-                    seen[f"{answer.status_code} {answer.text[:40]}"] += 1
-                except httpx.HTTPError as error:
-                    seen[f"no answer: {error!r}"] += 1
-
-    threads = [threading.Thread(target=go) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def move_alias(server: Serving, name: str, alias: str, version: str) -> None:
@@ -185,7 +168,7 @@ def test_the_list_says_how_a_model_does(steady: Serving) -> None:
 
 
 def test_a_moved_alias_is_followed_without_a_failed_request(steady: Serving) -> None:
-    with under_load(steady, "steady") as seen:
+    with under_load(steady.http, "steady", 4) as seen:
         for version in ("2", "1"):
             move_alias(steady, "steady", "champion", version)
             assert eventually(lambda v=version: at_version(steady, "steady", v), 60), (
@@ -248,7 +231,7 @@ def test_models_outlive_their_keeper_and_come_back_with_the_machine(steady: Serv
         for process in steady.processes()
         if process.cmdline()[1:] == ["-P", "-m", "trackstack.agent.models"]
     ]
-    with under_load(steady, "steady", 1) as seen:
+    with under_load(steady.http, "steady", 1) as seen:
         keeper.kill()
         psutil.wait_procs([keeper], timeout=10)
         assert eventually(lambda: at_version(steady, "steady", "1"), 30)
@@ -348,7 +331,9 @@ def secrets_of(server: Server) -> list[Path]:
     return files
 
 
-@pytest.mark.skipif(not walls.there(), reason="bubblewrap is not installed, or may not be used")
+@pytest.mark.skipif(
+    not bubblewrap.there(), reason="bubblewrap is not installed, or may not be used"
+)
 def test_a_hostile_model_reaches_nothing(steady: Serving) -> None:
     machine = steady.machine()
     version = next((machine / "models/files").iterdir())
@@ -381,7 +366,9 @@ def test_a_hostile_model_reaches_nothing(steady: Serving) -> None:
     steady.run("models", "stop", "nosy")
 
 
-@pytest.mark.skipif(not walls.there(), reason="bubblewrap is not installed, or may not be used")
+@pytest.mark.skipif(
+    not bubblewrap.there(), reason="bubblewrap is not installed, or may not be used"
+)
 def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving) -> None:
     machine = steady.machine()
     (mlflow,) = (machine / "packages").glob("*/lib/python*/site-packages/mlflow/version.py")

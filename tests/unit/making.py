@@ -112,6 +112,10 @@ class FakeMachine:
     def running(self, service: str) -> bool:
         return service in self.up
 
+    def pid(self, _: str) -> int | None:
+        """None: nothing runs."""
+        return None
+
 
 def a_round(**documents: Any) -> Round:
     """A round at noon on a fake machine; arguments replace any part of it."""

@@ -41,7 +41,7 @@ COMMANDS = [
     "", "deploy", "deploy local", "deploy aws", "deploy gcp", "deploy compose", "plan",
     "plan local", "plan compose", "plan aws", "plan gcp", "allow", "allow list", "allow add",
     "allow remove", "attach", "unlock", "policy", "list", "status", "open", "logs", "env",
-    "models", "models serve", "models list", "models stop",
+    "models", "models serve", "models list", "models stop", "models logs",
     "users", "users add", "users rotate", "users remove", "users list", "users import", "verify",
     "render", "run", "notebook", "doctor", "destroy",
 ]  # fmt: skip

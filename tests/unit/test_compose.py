@@ -68,6 +68,7 @@ def test_nothing_is_open_but_nginxs_two_ports() -> None:
     published = {name: each.get("ports", []) for name, each in services(plan()).items()}
     assert published == {
         "tracking": ["127.0.0.1:8080:8080", "127.0.0.1:8888:8888"],
+        "models": [],
         "postgres": [],
         "sftp": [],
         "jupyter": [],

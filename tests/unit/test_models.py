@@ -1,8 +1,11 @@
 """Served models: what is decided about them, with tables."""
 
+import io
+import os
+import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,13 +14,15 @@ from trackstack.agent.machine import StepError
 from trackstack.agent.models import connections, environments, keeper, outlet, registry
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.environments import Wanted
+from trackstack.agent.models.keeper import Keeper
+from trackstack.agent.models.mlflow import AwayError
 from trackstack.agent.models.registry import Found, NotFoundError
-from trackstack.desired import Models, ServedModel, audit_key
-from trackstack.environment import Environment
+from trackstack.agent.models.walls import Walls
+from trackstack.desired import ModelReport, Models, ServedModel, audit_key
 from trackstack.errors import UsageError
-from trackstack.operations import models
+from trackstack.operations import doctor, models
 from trackstack.operations.verify_model import alike
-from unit.making import change_of
+from unit.making import FakeMachine, change_of
 
 RUN = "0123456789abcdef" * 2
 LOGGED = f"m-{RUN}"
@@ -321,8 +326,116 @@ def test_answers_are_alike_but_for_the_rounding(one: object, other: object, same
     assert alike(one, other) is same
 
 
-@pytest.mark.parametrize("kind", ["aws", "gcp", "compose"])
-def test_on_another_target_serving_is_refused_before_anything_changes(kind: str) -> None:
-    environment = SimpleNamespace(kind=kind, name="team")
-    with pytest.raises(UsageError, match=f"not served on {kind} yet"):
-        models.must_be_possible(cast("Environment", environment))
+def archive_of(folder: Path, *entries: tarfile.TarInfo) -> Path:
+    """An archive whose files all say 'built'."""
+    made = folder / "built.tar"
+    with tarfile.open(made, "w") as packed:
+        for entry in entries:
+            entry.size = 5 if entry.isfile() else 0
+            packed.addfile(entry, io.BytesIO(b"built"))
+    return made
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, to: str = "", mode: int = 0o644) -> Any:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.mode = kind, to, mode
+    return made
+
+
+def test_what_was_built_is_put_beside_what_the_environment_has(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/python").symlink_to("/usr/bin/python3")
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (environment / "lib64").symlink_to("lib")
+    secret = tmp_path / "secret"
+    secret.write_text("nobody's")
+    built = archive_of(
+        tmp_path,
+        entry("./lib/python3.11/site-packages/evil.py"),
+        entry("./bin/tool", mode=0o755),
+        entry("./bin/python"),
+        entry("pyvenv.cfg"),
+        entry("../outside"),
+        entry("lib/../../outside"),
+        entry("/outside"),
+        entry("lib/link", tarfile.SYMTYPE, str(tmp_path)),
+        entry("lib/link/outside"),
+        entry("lib/same", tarfile.LNKTYPE, str(secret)),
+        entry("lib/pipe", tarfile.FIFOTYPE),
+    )
+    environments.unpack(built, environment)
+    files = {str(f.relative_to(environment)) for f in environment.rglob("*") if not f.is_dir()}
+    assert files == {
+        *("bin/python", "bin/tool", "pyvenv.cfg", "lib/link/outside"),
+        "lib/python3.11/site-packages/evil.py",
+    }
+    assert (environment / "pyvenv.cfg").read_text() == "home = /usr/bin\n"
+    assert (environment / "bin/python").readlink() == Path("/usr/bin/python3")
+    assert os.access(environment / "bin/tool", os.X_OK)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_that_is_none_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "built.tar").write_bytes(b"no archive" * 200)
+    with pytest.raises(StepError, match="is damaged"):
+        environments.unpack(tmp_path / "built.tar", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("report", "level", "told"),
+    [
+        ({"healthy": True, "state": "serving"}, "ok", "these answer: churn"),
+        ({"healthy": True, "reason": "no weights"}, "warning", "stays at version 3: no weights"),
+        ({"reason": "no weights"}, "bad", "does not answer: no weights"),
+        ({"doing": "fetching version 4"}, "bad", "does not answer; fetching version 4"),
+        ({}, "bad", "'churn' does not answer."),
+    ],
+)
+def test_the_doctor_says_how_a_model_does(report: dict[str, Any], level: str, told: str) -> None:
+    seen = ModelReport(desired=1, uri="models:/churn/3", version="3", **report)
+    (finding,) = doctor.model_findings("local", {"churn": seen})
+    assert finding.level == level
+    assert told in finding.sentence
+
+
+class FakeWalls(FakeMachine):
+    """Servers that only seem to run."""
+
+    def memory(self, _: str) -> int | None:
+        """None: nothing runs."""
+        return None
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    """The keeper of a model whose server runs and, as nobody listens at its socket, is mute."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run/served").mkdir(parents=True)
+    (tmp_path / "run/served/churn").symlink_to("../models/model-churn.12345678")
+    monkeypatch.setattr(keeper.registry, "find", lambda *_: (_ for _ in ()).throw(AwayError("")))
+    walls = FakeWalls()
+    walls.up.add("model-churn.12345678")
+    return Keeper("churn", ServedModel(uri="models:/churn/3"), 1, cast("Walls", walls))
+
+
+def test_a_server_that_loads_for_minutes_is_let_be(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: now + 200)
+    served.look()
+    assert cast("FakeWalls", served.walls).told == []
+
+
+def test_a_server_that_answers_no_more_is_started_again(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    for later in (301, 310, 600):
+        monkeypatch.setattr(keeper.time, "monotonic", lambda later=later: now + later)
+        served.look()
+    service = "model-churn.12345678"
+    told = cast("FakeWalls", served.walls).told
+    assert told == [f"stop {service}", f"start {service}"], "it got no time to load"
+    assert "answered no more" in str(served.report.reason)

@@ -16,6 +16,7 @@ BOUNDS: dict[Path, tuple[int, int]] = {
     folders.AGENT_LOG: (5 * _MB, 1),
 }
 """How many bytes a log may have, and how many older ones are kept; as supervisor does by itself."""
+_OF_MODELS = (5 * _MB, 1)
 
 
 def ensure_logs(_: Round) -> None:
@@ -24,7 +25,8 @@ def ensure_logs(_: Round) -> None:
     Whoever writes it has it open and goes on: only what is written between the end of the copy and
     the emptying is lost.
     """
-    for log, (most, kept) in BOUNDS.items():
+    of_models = dict.fromkeys(folders.LOGS.glob("model*.log"), _OF_MODELS)
+    for log, (most, kept) in (BOUNDS | of_models).items():
         if log.is_file() and log.stat().st_size > most:
             _put_aside(log, kept)
 

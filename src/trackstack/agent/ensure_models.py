@@ -1,13 +1,19 @@
 """Served models: the service that takes care of them runs where there are any, and only there."""
 
-from trackstack.agent import folders
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from trackstack.agent import folders, itself
 from trackstack.agent.ensure_release import retire
 from trackstack.agent.round import Round
 
 _SERVICE = "models"
+_DEFINED = folders.SERVICES / f"{_SERVICE}.conf"
 _DEFINITION = """\
 [program:models]
-command=/bin/sh -c 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent.models'
+command=/bin/sh services/models.sh
 autorestart=unexpected
 exitcodes=0
 startsecs=0
@@ -26,16 +32,38 @@ def ensure_models(this: Round) -> None:
     It is no part of the release: whoever serves no models has nothing of it.
     """
     models = this.wanted_models()
-    definition = folders.SERVICES / f"{_SERVICE}.conf"
-    if models is None and not definition.is_file():
+    if models is None or not (models.models or _DEFINED.is_file() or _servers()):
         return
-    if models is not None and (models.models or _servers()):
-        if not definition.is_file() or definition.read_text() != _DEFINITION:
-            folders.write(definition, _DEFINITION.encode())
+    folders.make_all(folders.OF_MODELS)
+    _put(folders.MODELS_WANTED, models.to_bytes())
+    if models.models or _servers():
+        another = _put(folders.SERVICES / f"{_SERVICE}.sh", _program().encode())
+        _put(_DEFINED, _DEFINITION.encode())
+        if another and this.machine.running(_SERVICE):
+            this.machine.stop(_SERVICE)
         if not this.machine.running(_SERVICE):
             this.machine.start(_SERVICE)
-    elif definition.is_file() and not this.machine.running(_SERVICE):
+    elif not this.machine.running(_SERVICE):
         retire(this, _SERVICE)
+
+
+def _put(file: Path, data: bytes) -> bool:
+    """Have a file, and say whether it was another one before."""
+    if file.is_file() and file.read_bytes() == data:
+        return False
+    folders.write(file, data)
+    return True
+
+
+def _program() -> str:
+    """The start script: this agent's other part, as the machine's own user of its services."""
+    if itself.running() is None:
+        return 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent.models\n'
+    # systemd gives its units nothing of what the boot program gave this one.
+    store = shlex.quote(os.environ["TRACKSTACK_STORE"])
+    command = shlex.join([sys.executable, "-P", sys.argv[0], "models"])
+    log = folders.LOGS / f"{_SERVICE}.log"
+    return f"export TRACKSTACK_STORE={store}\nexec {command} >>{log} 2>&1\n"
 
 
 def _servers() -> bool:

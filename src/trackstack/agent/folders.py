@@ -4,6 +4,7 @@ Relative paths keep the sockets' short: a socket's path may hold 104 bytes (macO
 (Linux), and a home folder alone can be longer.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from stat import S_IMODE
 
@@ -53,20 +54,41 @@ MODEL_ENVIRONMENTS = Path("models/environments")
 """The Python packages of served models."""
 MODEL_PYTHONS = Path("models/pythons")
 """Versions of Python that models want and this computer lacks."""
+MODELS_WANTED = Path("models/wanted.json")
+"""Which models are to be served, as the agent read it last."""
+MODEL_WALLED = Path("models/walled")
+"""Where walls are units of systemd: a folder for each, with all that stands in it."""
 MODEL_SERVERS = RUN / "models"
-"""A folder for each model's server: its socket and its process id."""
+"""A folder for each model's server, with its socket."""
 SERVED = RUN / "served"
 """Holds a link for each model that answers, to its server's folder; nginx looks here."""
 
 ALL = (USERS, RELEASES, SERVICES, PACKAGES, DATA, ARTIFACTS, TLS, RUN, LOGS, TEMPORARY)
-OF_MODELS = (MODEL_FILES, MODEL_ENVIRONMENTS, MODEL_PYTHONS, MODEL_SERVERS, SERVED)
+OF_MODELS = (
+    *(MODEL_FILES, MODEL_ENVIRONMENTS, MODEL_PYTHONS, MODEL_WALLED),
+    *(MODEL_SERVERS, SERVED),
+)
 """There only where models are served."""
 
 
-def make_all() -> None:
-    """Make every folder below the one this process runs in, for the owner, or for a group."""
-    for folder in ALL:
-        folder.mkdir(exist_ok=True, mode=0o700 | _shared())
+def make_all(wanted: Iterable[Path] = ALL) -> None:
+    """Make folders below the one this process runs in, for the owner, or for a group."""
+    for folder in wanted:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700 | _shared())
+
+
+def log_of(service: str, machine: Path = Path()) -> Path:
+    """The log of nginx, MLflow, the agent or, as 'model-NAME', of a model's newest server."""
+    of_model = sorted(
+        (machine / LOGS).glob(f"{service}.????????.log"), key=lambda log: log.stat().st_mtime
+    )
+    others = {"nginx": NGINX_LOG, "mlflow": MLFLOW_LOG, "agent": AGENT_LOG}
+    return machine / others.get(service, LOGS / f"{service}.log") if not of_model else of_model[-1]
+
+
+def model_log(service: str) -> Path:
+    """Where a model's code writes what it says."""
+    return LOGS / f"{service}.log"
 
 
 def write(path: Path, data: bytes) -> None:

@@ -14,7 +14,8 @@ import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """https://docs.kernel.org/admin-guide/sysctl/kernel.html#random; macOS has none."""
-_TAIL = 4000
+OUTPUT_TAIL = 4000
+"""How much is told of what a failing program printed, in bytes."""
 _GONE_SECONDS = 1.0
 
 
@@ -32,6 +33,9 @@ class Machine(Protocol):
 
     def running(self, service: str) -> bool:
         """Whether a service is up or on its way up."""
+
+    def pid(self, service: str) -> int | None:
+        """The first process of a service, or None while it has none."""
 
 
 class StepError(Exception):
@@ -86,11 +90,11 @@ def run(
     except FileNotFoundError as error:
         raise StepError(f"{problem}: there is no program {command[0]} on this machine") from error
     if done.returncode != 0:
-        raise StepError(problem, done.stdout[-_TAIL:])
+        raise StepError(problem, done.stdout[-OUTPUT_TAIL:])
     return done.stdout
 
 
-def tail(log: Path, most: int = _TAIL) -> str:
+def tail(log: Path, most: int = OUTPUT_TAIL) -> str:
     """The end of a log, at most so many bytes, or nothing when there is none."""
     try:
         with log.open("rb") as file:

@@ -48,6 +48,7 @@ class Reporter:
             agent=itself.running(),
             agent_problem=itself.refusal(),
             patches=patches(),
+            models=_models(),
         )
         try:
             self._put(report.to_bytes())
@@ -66,6 +67,12 @@ class Reporter:
                 self._tag = stored.tag if stored else None
             else:
                 return
+
+
+def _models() -> tuple[str, ...]:
+    if not folders.SERVED.is_dir():
+        return ()
+    return tuple(sorted(place.name for place in folders.SERVED.iterdir()))
 
 
 def _versions(release: str | None) -> dict[str, str]:

@@ -12,11 +12,6 @@ from trackstack.desired import LogsWanted, logs_key
 SECONDS = 3.0
 """How often, while somebody looks."""
 
-_LOGS = {
-    "nginx": folders.NGINX_LOG,
-    "mlflow": folders.MLFLOW_LOG,
-    "agent": folders.AGENT_LOG,
-}
 _SHORTEST_SECRET = 6
 _IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _IN_HEADER = re.compile(r"(?i)((?:authorization|x-amz-security-token)\W{1,4}(?:\w+ )?)[^\s\"',]+")
@@ -32,7 +27,7 @@ def show_logs(this: Round) -> bool:
     if not isinstance(wanted, LogsWanted) or wanted.until <= this.now:
         return False
     key = logs_key(wanted.service)
-    text = redacted(tail(_LOGS[wanted.service], LogsWanted.MOST_BYTES), _secrets())
+    text = redacted(tail(folders.log_of(wanted.service), LogsWanted.MOST_BYTES), _secrets())
     stored = this.store.get(key)
     if stored is None or stored.data != text.encode():
         try:

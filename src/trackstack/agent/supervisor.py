@@ -34,6 +34,11 @@ class Supervisor:
         info = self._call("getProcessInfo", service, tolerate=(Faults.BAD_NAME,))
         return info is not None and info["statename"] in _UP
 
+    def pid(self, service: str) -> int | None:
+        """The first process of a service, or None while it has none."""
+        info = self._call("getProcessInfo", service, tolerate=(Faults.BAD_NAME,))
+        return (info["pid"] or None) if info is not None else None
+
     def _call(self, method: str, *arguments: object, tolerate: tuple[int, ...] = ()) -> Any:
         # The address is never used: the transport knows the socket.
         transport = SupervisorTransport(None, None, f"unix://{folders.SUPERVISOR_SOCKET}")

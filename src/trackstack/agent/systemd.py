@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trackstack.agent import folders
 from trackstack.agent.machine import run
+from trackstack.desired import content_id
 
 _UP = {"active", "activating", "reloading"}
 
@@ -22,11 +23,11 @@ class Systemd:
             # A socket that somebody else put there would keep nginx from making its own.
             folders.NGINX_SOCKET.unlink(missing_ok=True)
             # nginx's check of settings, which the agent runs, opens its pid file for writing too.
-            _give(folders.NGINX_LOG, folders.NGINX_ERRORS, folders.NGINX_PID)
-        else:
-            _give(folders.MLFLOW_LOG)
+            give(folders.NGINX_LOG, folders.NGINX_ERRORS, folders.NGINX_PID)
+        elif service.startswith("mlflow-"):
+            give(folders.MLFLOW_LOG)
         # One that failed again and again is started no more until that is forgotten.
-        subprocess.run(_command("reset-failed", service), capture_output=True, check=False)
+        self.forget(service)
         _order("start", service)
 
     def stop(self, service: str) -> None:
@@ -44,13 +45,37 @@ class Systemd:
         )
         return asked.stdout.strip() in _UP
 
+    def pid(self, service: str) -> int | None:
+        """The first process of a service, or None while it has none."""
+        return int(_told(service, "MainPID")) or None
+
+    def forget(self, service: str) -> None:
+        """Have systemd forget that a service failed."""
+        subprocess.run(_command("reset-failed", service), capture_output=True, check=False)
+
+    def ended_well(self, service: str) -> bool:
+        """Whether a service that runs no more ended by itself and without a complaint."""
+        return _told(service, "Result") == "success"
+
 
 def unit(service: str) -> str:
-    """The unit of a service: 'nginx', or 'mlflow-' and eight digits."""
+    """The unit of a service: 'nginx', 'models', 'mlflow-' or 'model-' and which."""
+    if service.startswith("model-"):
+        return f"trackstack-model@{instance(service)}.service"
     return f"trackstack-{service.replace('-', '@', 1)}.service"
 
 
-def _give(*files: Path) -> None:
+def instance(service: str) -> str:
+    """Names a model's code in the unit: its user is called so too, and such names are short."""
+    return content_id(service)
+
+
+def _told(service: str, what: str) -> str:
+    asked = [*_command("show", service), "--value", f"--property={what}"]
+    return run(asked, f"systemd does not tell of {service}").strip()
+
+
+def give(*files: Path) -> None:
     """Have files that the agent and a service write to: logs too, which systemd opens as root."""
     for file in files:
         file.touch()

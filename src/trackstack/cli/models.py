@@ -53,7 +53,7 @@ def serve(
     models.must_be_possible(chosen)
     new = allow_model_code and not models.code_is_allowed(chosen)
     if new:
-        _tell_what_it_means(chosen, uri, models.has_walls())
+        _tell_what_it_means(chosen, uri)
         if not yes:
             console.must_agree("Go ahead?")
     model = ServedModel(uri=uri, memory_mb=memory, request_mb=request, seconds=seconds)
@@ -70,6 +70,7 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     """The served models, and how they do."""
     from trackstack import environment as environments
     from trackstack.operations import models
+    from trackstack.targets.local import NO_WALLS
 
     chosen = environments.find(environment)
     listed = models.listed(chosen)
@@ -90,8 +91,8 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     for name, each in found.items():
         if each.reason:
             console.result(f"{name}: {each.reason}")
-    if listed.walls is False:
-        console.result(_NO_WALLS)
+    if listed.walls is False:  # as the machine has it: this shell may find another bubblewrap
+        console.result(NO_WALLS)
 
 
 @app.command()
@@ -111,23 +112,29 @@ def stop(
         console.result(f"Model {name!r} is served no longer.")
 
 
-_WALLS = (
-    "  Each model runs within walls (bubblewrap): it sees its own files and packages, and of this "
-    "computer the programs only; no network."
-)
-_NO_WALLS = (
-    "There are no walls around models on this computer: what they do, they do as this account, "
-    "with its files and network. Installing bubblewrap (Linux) puts them up."
-)
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Wait for more.")] = False,
+    environment: EnvironmentOption = None,
+) -> None:
+    """What a served model's code wrote: the newest server's log."""
+    from trackstack import environment as environments
+    from trackstack.operations import models
+
+    chosen = environments.find(environment)
+    models.must_be_served(chosen, name)
+    for line in chosen.target.logs(f"model-{name}", follow):
+        console.result(line)
 
 
-def _tell_what_it_means(chosen: "Environment", uri: str, walls: bool) -> None:
+def _tell_what_it_means(chosen: "Environment", uri: str) -> None:
     console.progress(
         f"CHANGE of environment {chosen.name!r} {chosen.target.where}: models' code may run.\n"
-        f"  Whoever may log a model or move an alias in this MLflow runs code on this computer, "
-        f"beginning with {uri}."
+        f"  Whoever may log a model or move an alias in this MLflow runs code "
+        f"{chosen.target.where}, beginning with {uri}."
     )
-    console.progress(_WALLS if walls else f"  {_NO_WALLS}")
+    console.progress(f"  {chosen.target.walls()}")
 
 
 def _row(name: str, each: "ModelReport") -> tuple[str, ...]:

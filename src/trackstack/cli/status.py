@@ -42,6 +42,7 @@ def _lines(seen: "Status") -> list[str]:
         "users": str(seen.people),
         "stored": "" if seen.stored_bytes is None else console.size(seen.stored_bytes),
         "versions": ", ".join(f"{name} {seen.versions[name]}" for name in sorted(seen.versions)),
+        "models": ", ".join(seen.models),
         "release": seen.release or "",
         "last report": f"{seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else "",
         **_patches(seen.patches),

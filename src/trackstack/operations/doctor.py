@@ -1,13 +1,21 @@
 """Looks at this computer and at the environments on it, and says what is wrong and what to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from trackstack.control.base import read
-from trackstack.desired import Cleanup, Document, Observed, Release, Users, observed_key
+from trackstack.desired import (
+    Cleanup,
+    Document,
+    ModelReport,
+    Observed,
+    Release,
+    Users,
+    observed_key,
+)
 from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
-from trackstack.operations import users
+from trackstack.operations import models, users
 from trackstack.operations.doctor_computer import this_computer
 from trackstack.operations.findings import Diagnosis, Finding, bad, ok, raised, untried, warning
 from trackstack.operations.inspection_safety import certificate_life, known_holes
@@ -93,6 +101,23 @@ def _running(environment: Environment, record: Record) -> Iterator[Finding]:
         now = report.heartbeat + age
     yield from report_findings(environment.name, report, now)
     yield from _answers(environment)
+    yield from model_findings(environment.name, models.listed(environment).models)
+
+
+def model_findings(name: str, served: Mapping[str, ModelReport]) -> Iterator[Finding]:
+    """How served models do, of whom one is a finding only when something is wrong with it."""
+    well = [model for model, report in served.items() if report.healthy and not report.reason]
+    if well:
+        yield ok("models", f"Of its models these answer: {', '.join(well)}.")
+    for model in sorted(served.keys() - set(well)):
+        report = served[model]
+        why = f": {report.reason}" if report.reason else f"; {report.doing}" if report.doing else ""
+        remedy = f"`trackstack models logs {model} -e {name}` says more."
+        if report.healthy:
+            told = f"Model {model!r} stays at version {report.version}{why}."
+            yield warning("models", told, remedy)
+        else:
+            yield bad("models", f"Model {model!r} does not answer{why}.", remedy)
 
 
 def _can_start(environment: Environment, record: Record) -> Iterator[Finding]:

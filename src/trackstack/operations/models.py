@@ -1,18 +1,22 @@
 """Serves models behind the environment's users."""
 
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from trackstack import names
-from trackstack.agent.models import registry, walls
+from trackstack.agent.models import registry
 from trackstack.control.base import change, read
 from trackstack.desired import (
     ModelName,
     ModelReport,
     Models,
+    ModelTrial,
     ModelUri,
     ObservedModels,
     Part,
@@ -20,10 +24,14 @@ from trackstack.desired import (
 )
 from trackstack.environment import Environment
 from trackstack.errors import NotProvenError, TrackstackError, UsageError
-from trackstack.operations import users
+from trackstack.operations import users, waiting
 from trackstack.tracking import Tracking
 
 OnReport = Callable[[ModelReport], None]
+
+_TRIAL_SECONDS = 300
+_SILENT = timedelta(minutes=4)
+"""An idle agent in a cloud reports every minute."""
 
 _NAME = TypeAdapter(ModelName)
 _URI = TypeAdapter(ModelUri)
@@ -62,17 +70,11 @@ def name_for(uri: str, asked: str | None) -> str:
 
 
 def must_be_possible(environment: Environment) -> None:
-    """Refuse, before anything changes, an environment that serves no models.
+    """Refuse, before anything changes, an environment that cannot serve models.
 
     Raises:
-        UsageError: it is not on a target that serves models, or does not run.
+        UsageError: it does not run.
     """
-    if environment.kind != "local":
-        raise UsageError(
-            f"Models are not served on {environment.kind} yet; environment {environment.name!r} "
-            "is there.",
-            "They are on a local environment: `trackstack deploy local`.",
-        )
     environment.existing_record()
     if not environment.target.running():
         raise UsageError(
@@ -85,11 +87,6 @@ def code_is_allowed(environment: Environment) -> bool:
     """Whether somebody agreed once that models' code runs there."""
     current, _ = read(environment.target.store, Models)
     return current is not None and current.code_allowed
-
-
-def has_walls() -> bool:
-    """Whether models' code is shut off from the rest of this computer."""
-    return walls.there()
 
 
 def serve(
@@ -170,6 +167,30 @@ def must_be_served(environment: Environment, name: str) -> None:
     _must_be_served(name, read(environment.target.store, Models)[0])
 
 
+def tried(environment: Environment, name: str) -> ModelTrial:
+    """What a served model's own code predicts for its input example, on the machine.
+
+    Raises:
+        UsageError: no model is served so.
+        NotProvenError: the machine does not say.
+    """
+
+    def apply(before: Models | None) -> dict[str, object]:
+        _must_be_served(name, before)
+        return {**(before.model_dump() if before else {}), "trial": name}
+
+    store = environment.target.store
+    written = change(store, Models, f"try {name}", apply)
+    for observed in _observed(environment, _TRIAL_SECONDS):
+        trial = observed.trial if observed else None
+        if trial is not None and trial.desired == written.generation:
+            return trial
+    raise NotProvenError(
+        f"The machine did not say within {_TRIAL_SECONDS} s what the code of {name!r} predicts.",
+        f"`trackstack models list -e {environment.name}` says how it does; try again.",
+    )
+
+
 class Listed(Part):
     """The models that are to be served.
 
@@ -196,17 +217,46 @@ def listed(environment: Environment) -> Listed:
 
 def _reports(environment: Environment, generation: int, name: str) -> Iterator[ModelReport | None]:
     """What the machine says of a model, each time it says something; None while it has none."""
+    for observed in _observed(environment):
+        if observed is not None and observed.desired >= generation:
+            yield observed.models.get(name)
+
+
+def _observed(
+    environment: Environment, seconds: float = math.inf
+) -> Iterator[ObservedModels | None]:
+    """What the machine says of its models, each time it says something, for so long."""
     store = environment.target.store
-    while True:
+    until = time.monotonic() + seconds
+    stale = waiting.report_tag(environment)
+    while time.monotonic() < until:
         seen, tag = read(store, ObservedModels)
-        if seen is not None and seen.desired >= generation:
-            yield seen.models.get(name)
-        while not store.wait_for_change({ObservedModels.KEY: tag}, timeout=1.0):
-            if not environment.target.running():
-                raise TrackstackError(
-                    f"The machine of environment {environment.name!r} does not run.",
-                    "Start it again with the command that deployed it.",
-                )
+        yield seen
+        while time.monotonic() < until and not store.wait_for_change(
+            {ObservedModels.KEY: tag}, timeout=1.0
+        ):
+            _must_work(environment, stale)
+
+
+def _must_work(environment: Environment, stale: str | None) -> None:
+    """Raise when the machine does not run, or has told since that it cannot serve models."""
+    if not environment.target.running():
+        raise TrackstackError(
+            f"The machine of environment {environment.name!r} does not run.",
+            "Start it again with the command that deployed it.",
+        )
+    age = waiting.report_age(environment) if environment.place else None
+    if age is not None and age > _SILENT:
+        raise TrackstackError(
+            f"The machine of environment {environment.name!r} has said nothing for "
+            f"{age.total_seconds() / 60:.0f} minutes.",
+            f"What is wanted stands in its store; `trackstack status -e {environment.name}` says "
+            "more.",
+        )
+    told = waiting.observed(environment)
+    failed = told.failed_step() if told else None
+    if failed and failed.name == "models" and waiting.report_tag(environment) != stale:
+        raise waiting.failure(failed)
 
 
 def _must_be_there(environment: Environment, uri: str) -> None:

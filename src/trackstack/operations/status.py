@@ -28,6 +28,7 @@ class Status(Part):
         release: the id of the release that serves.
         workspace: where people work beside it, when there is such a place.
         patches: how far the updates of its operating system have got, on a machine in a cloud.
+        models: what it serves, by name; `models list` says how each does.
     """
 
     environment: str
@@ -46,6 +47,7 @@ class Status(Part):
     patches: Patches | None
     kit: str
     workspace: Workspace | None = None
+    models: tuple[str, ...] = ()
 
 
 class Summary(Part):
@@ -83,6 +85,7 @@ def status(environment: Environment) -> Status:
         workspace=environment.target.workspace(record.plan),
         patches=report.patches if report else None,
         kit=record.kit,
+        models=report.models if report else (),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from trackstack.desired import ModelTrial
 from trackstack.environment import Environment
 from trackstack.operations import models, users
 from trackstack.operations.receipt import (
@@ -43,7 +44,7 @@ def verify_model(
     ):
         prover.check(
             f"{name} answers as its own code does",
-            lambda: _answers_alike(client, address, environment.target.predict(name)),
+            lambda: _answers_alike(client, address, models.tried(environment, name)),
         )
     receipt = Receipt(
         environment=environment.name,
@@ -64,22 +65,24 @@ def _refused(stranger: httpx.Client, address: str) -> str:
     return "401"
 
 
-def _answers_alike(client: httpx.Client, address: str, told: dict[str, Any]) -> str:
-    version = told["version"]
-    if told["example"] is None:
+def _answers_alike(client: httpx.Client, address: str, told: ModelTrial) -> str:
+    version = told.version
+    if told.problem is not None:
+        raise MissError(f"version {version} cannot be compared: {told.problem}")
+    if told.example is None:
         status = client.get(address.replace("invocations", "ping")).status_code
         if status != httpx.codes.OK:
             raise MissError(f"version {version} answers a ping with {status}")
         return f"version {version} answers; it was logged without an input example to compare"
-    answer = client.post(address, json=told["example"])
+    answer = client.post(address, json=told.example)
     if answer.status_code != httpx.codes.OK:
         raise MissError(f"version {version} answers its own example with {answer.status_code}")
     try:
         served = answer.json()
     except ValueError as error:
         raise MissError(f"version {version} answers what is no JSON") from error
-    if not alike(served, told["prediction"]):
-        ours = json.dumps(told["prediction"])[:80]
+    if not alike(served, told.prediction):
+        ours = json.dumps(told.prediction)[:80]
         raise MissError(f"version {version} answers {answer.text[:80]}, and its code {ours}")
     return f"version {version}: {answer.text[:80]}"
 

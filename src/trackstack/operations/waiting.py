@@ -81,7 +81,7 @@ def wait_until_applied(
             if _reached(report.applied, wanted):
                 return report
             if failed is not None and tag != stale and _reached(report.seen, wanted):
-                raise _failure(failed)
+                raise failure(failed)
         if store.wait_for_change({key: tag}, timeout=1.0):
             continue
         if boots is not None and heard is None:
@@ -110,7 +110,8 @@ def _reached(applied: Applied, wanted: Applied) -> bool:
     )
 
 
-def _failure(step: StepReport) -> NotProvenError:
+def failure(step: StepReport) -> NotProvenError:
+    """A step's failure, in the words of who asked for it."""
     lines = (step.output or "").strip().splitlines()[-_SHOWN_LINES:]
     output = "".join(f"\n    {line}" for line in lines)
     return NotProvenError(

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from trackstack.control.base import ControlStore
 from trackstack.desired import Part
-from trackstack.errors import MissingError, TrackstackError, UsageError
+from trackstack.errors import MissingError, TrackstackError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 
@@ -268,28 +268,16 @@ class Target(Protocol):
     def requests(self) -> Iterator[str] | None:
         """nginx's log as far back as it goes, the oldest line first; None where it is not here."""
 
-    def predict(self, name: str) -> dict[str, Any]:
-        """What a served model's own code predicts for its input example, in a process of its own.
-
-        Returns:
-            'version', 'example' and 'prediction'; both last are None without an input example.
-        """
+    def walls(self) -> str:
+        """What the code of a served model can reach there, in a sentence or two."""
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; with `follow`, without an end.
 
         Args:
-            service: 'nginx', 'mlflow' or 'agent'; of a workspace also others.
+            service: 'nginx', 'mlflow', 'agent', or 'model-' and a name; of a workspace also others.
             follow: whether to wait for further lines.
         """
-
-
-class NoModels:
-    """A target on which no models are served yet."""
-
-    def predict(self, name: str) -> dict[str, Any]:
-        """None is served; see Target."""
-        raise UsageError(f"Model {name!r} is not served: on this target no models are, yet.")
 
 
 class NoWorkspace:

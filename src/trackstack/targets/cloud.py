@@ -21,7 +21,7 @@ from trackstack.place import Place
 from trackstack.plan import Plan
 from trackstack.targets import remote_logs
 from trackstack.targets.account import Account, Say
-from trackstack.targets.base import Kept, NoModels, NoWorkspace, Result, Tell
+from trackstack.targets.base import Kept, NoWorkspace, Result, Tell
 from trackstack.targets.engine_failures import HeldError, ResourceError
 
 _FIRST_BOOT_SECONDS = 900.0
@@ -32,7 +32,7 @@ _NOT_EMPTY = "BucketNotEmpty|not empty"
 """What the clouds say of a bucket in which something lies."""
 
 
-class Cloud(NoModels, NoWorkspace):
+class Cloud(NoWorkspace):
     """An environment in an account of a cloud.
 
     Attributes:
@@ -264,6 +264,13 @@ class Cloud(NoModels, NoWorkspace):
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log through the control store; see Target."""
         yield from remote_logs.lines(self.store, service, follow)
+
+    def walls(self) -> str:
+        """Its units are on every machine; see Target."""
+        return (
+            "Each model runs within walls (a unit of systemd, as a user of its own): it sees its "
+            "own files and packages, and of the machine the programs only; no network."
+        )
 
     def requests(self) -> None:
         """nginx's log stays on the machine; see Target."""

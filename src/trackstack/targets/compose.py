@@ -14,7 +14,7 @@ from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
 from trackstack.targets import compose_folder, computer, docker, given_credentials
-from trackstack.targets.base import Event, Kept, NoModels, Tell, Workspace
+from trackstack.targets.base import Event, Kept, Tell, Workspace
 from trackstack.targets.record_file import RecordFile
 
 MACHINE = "compose"
@@ -35,7 +35,7 @@ _LOGS = {
 }
 
 
-class Compose(NoModels, RecordFile):
+class Compose(RecordFile):
     """An environment in containers, and in a folder of this computer that `docker compose` runs.
 
     Attributes:
@@ -249,10 +249,18 @@ class Compose(NoModels, RecordFile):
         script = f"{older}; cat logs/nginx.jsonl"
         return docker.lines(self._folder, *self._inside("sh", "-c", script))
 
+    def walls(self) -> str:
+        """All share a container; see Target."""
+        return (
+            "Models run in a container without a network or a secret: they see models' files and "
+            "packages, and the image's programs. They are not shut off from each other."
+        )
+
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; see Target."""
         running = self.running()  # a Docker that does not answer has no logs
-        if service not in _LOGS:
+        of_model = service.startswith("model-")
+        if service not in _LOGS and not of_model:
             how: tuple[str, ...] = ("--follow",) if follow else ()
             return docker.lines(
                 self._folder, "logs", "--no-log-prefix", "--no-color", *how, service
@@ -262,10 +270,16 @@ class Compose(NoModels, RecordFile):
                 f"The log of {service} is in a container that does not run.",
                 "Start it again with the command that deployed it.",
             )
+        log = self._newest_log(service) if of_model else str(_LOGS[service])
         how = ("--follow=name", "--retry") if follow else ()
-        return docker.lines(
-            self._folder, *self._inside("tail", "--quiet", "--lines=+1", *how, str(_LOGS[service]))
-        )
+        return docker.lines(self._folder, *self._inside("tail", "--quiet", "--lines=+1", *how, log))
+
+    def _newest_log(self, service: str) -> str:
+        """That of a model's newest server, in the machine's folder."""
+        listed = f"ls -t logs/{service}.????????.log 2>/dev/null"
+        for newest in docker.lines(self._folder, *self._inside("sh", "-c", listed)):
+            return newest.strip()
+        raise TrackstackError(f"{service} has not written a log yet.")
 
     def _who(self) -> tuple[int, int]:
         """Whose user and group processes in the containers have, by number."""

@@ -1,7 +1,6 @@
 """This computer as target: a folder, a supervisor, no root, no cloud."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -12,14 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from trackstack.agent import folders, processes
 from trackstack.agent.last_seen import request_logs
+from trackstack.agent.models import bubblewrap
 from trackstack.control.directory import DirectoryStore, make_folder
-from trackstack.errors import TrackstackError, UsageError, printable
+from trackstack.errors import TrackstackError, UsageError
 from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs
 from trackstack.plan import Nginx, Plan
@@ -41,6 +40,14 @@ _SQLITE = "sqlite:///"
 _STOP_SECONDS = 60.0
 _START_SECONDS = 20.0
 _FOLLOW_SECONDS = 0.2
+_WALLS = (
+    "Each model runs within walls (bubblewrap): it sees its own files and packages, and of this "
+    "computer the programs only; no network."
+)
+NO_WALLS = (
+    "There are no walls around models on this computer: what they do, they do as this account, "
+    "with its files and network. Installing bubblewrap (Linux) puts them up."
+)
 
 
 class Local(NoWorkspace, RecordFile):
@@ -216,31 +223,14 @@ class Local(NoWorkspace, RecordFile):
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; see Target."""
-        names = {
-            "nginx": folders.NGINX_LOG,
-            "mlflow": folders.MLFLOW_LOG,
-            "agent": folders.AGENT_LOG,
-        }
-        path = self._machine / names[service]
+        path = folders.log_of(service, self._machine)
         if not path.is_file():
             raise TrackstackError(f"{service} has not written a log yet.")
         return _lines(path, follow)
 
-    def predict(self, name: str) -> dict[str, Any]:
-        """What a served model's own code says to its input example; see Target."""
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "trackstack.agent.models.trial", name],
-            cwd=self._machine,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            why = done.stderr.strip().splitlines() or ["no word of why"]
-            raise TrackstackError(f"Model {name!r} could not be tried: {printable(why[-1])}.")
-        return dict(json.loads(done.stdout))
+    def walls(self) -> str:
+        """That depends on whether bubblewrap works here; see Target."""
+        return _WALLS if bubblewrap.there() else NO_WALLS
 
     def _launcher(self) -> list[str]:
         control = os.path.relpath(self._control, self._machine)

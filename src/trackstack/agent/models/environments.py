@@ -3,22 +3,24 @@
 Foreign code runs only within the walls. Packages that are built already (wheels) are put together
 by uv without running any of theirs, and shared with uv's cache by hard links. Where something has
 to be built, such as a setup.py's package, all of it is done anew within the walls, with a cache of
-that model's own: one that wrote into the common one could change what others run.
+that model's own: one that wrote into the common one could change what others run. What comes of it
+leaves them as an archive.
 """
 
 import logging
 import os
 import re
 import shutil
-from pathlib import Path
+import tarfile
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 import uv
 
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
-from trackstack.agent.models import outlet, walls
-from trackstack.agent.processes import MARK, SERVICE
+from trackstack.agent.models import outlet
+from trackstack.agent.models.walls import Task, View, Walls
 from trackstack.desired import Part, content_id
 from trackstack.errors import printable
 
@@ -30,6 +32,10 @@ _PLAIN = re.compile(
 _NAMES_MLFLOW = re.compile(r"^mlflow(-skinny)?\b(?!-)", re.MULTILINE | re.IGNORECASE)
 _WHOLE = ".whole"
 """In an environment that can be used; its time is that of the last use."""
+
+_FASTER = ("httptools", "uvloop")
+_OF_PACKAGES = frozenset({"lib", "bin", "include", "share", "etc"})
+_PACK = 'made=$1; shift; mkdir -p "$made"; "$@" >&2 && exec tar -cf - -C "$made" .'
 
 _log = logging.getLogger("trackstack.models")
 _making: dict[str, Lock] = {}
@@ -95,8 +101,10 @@ def wanted_by(model: Path, mlflow: str) -> Wanted:
     return wanted if wanted.is_plain else wanted.model_copy(update={"files": str(model)})
 
 
-def ensure(wanted: Wanted) -> None:
+def ensure(wanted: Wanted, walls: Walls) -> None:
     """Have an environment; one that is being made for another model is waited for.
+
+    A new version of the system may have taken its Python away: then it is made anew.
 
     Raises:
         StepError: the Python or a package cannot be had.
@@ -104,10 +112,11 @@ def ensure(wanted: Wanted) -> None:
     with _guard:
         lock = _making.setdefault(wanted.id, Lock())
     with lock:
-        if (wanted.folder / _WHOLE).is_file():
+        if (wanted.folder / _WHOLE).is_file() and (wanted.folder / "bin" / "python").exists():
             (wanted.folder / _WHOLE).touch()
             return
-        _make(wanted)
+        _make(wanted, walls)
+        _speed_up(wanted.folder)
         os.sync()
         (wanted.folder / _WHOLE).touch()
 
@@ -126,60 +135,117 @@ def _base(environment: Path) -> Path:
     return Path(home[1]).resolve().parent
 
 
-def _make(wanted: Wanted) -> None:
+def _make(wanted: Wanted, walls: Walls) -> None:
     problem = "its packages could not be installed"
-    folder = wanted.folder.absolute()
+    folder = wanted.folder
     if wanted.is_plain:
-        install = _begin(wanted, folder)
+        _begin(wanted)
         try:
-            run([*install, "--no-build"], problem)
+            run(_install(uv.find_uv_bin(), folder.absolute(), "--no-build"), problem)
         except StepError:
             _log.info("%s: something has to be built, or is not there at all", wanted.id)
         else:
             return
-    install = _begin(wanted, folder)
-    _install_within_walls(install, folder, problem, Path(wanted.files) if wanted.files else folder)
+    _begin(wanted)
+    built = folder.with_name(f"{folder.name}.tar")
+    task = Task(
+        name=f"build_{wanted.id}",
+        files=Path(wanted.files) if wanted.files else folder,
+        environment=folder,
+        command=_build,
+        variables=_variables,
+        answer=built,
+        network=True,
+    )
+    try:
+        walls.run(task, problem)
+        unpack(built, folder)
+    finally:
+        built.unlink(missing_ok=True)
 
 
-def _begin(wanted: Wanted, folder: Path) -> list[str]:
-    """An empty environment, and the command that is to fill it."""
-    tool = uv.find_uv_bin()
+def _speed_up(folder: Path) -> None:
+    """Have uvicorn, which serves the model, use what it takes for speed where it is there.
+
+    https://uvicorn.dev/installation/ names these; without them it parses HTTP in Python.
+    """
+    install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-build", "--no-deps"]
+    try:
+        run(
+            [*install, "--python", str(folder / "bin" / "python"), *_FASTER],
+            "what uvicorn uses for speed could not be installed",
+        )
+    except StepError as error:
+        _log.info("%s: %s", folder.name, told_by(error))
+
+
+def _begin(wanted: Wanted) -> None:
+    """An empty environment, and what is to be installed in it."""
+    folder = wanted.folder
     shutil.rmtree(folder, ignore_errors=True)
+    venv = [uv.find_uv_bin(), "venv", "--quiet", "--no-project", "--relocatable"]
     run(
-        [tool, "venv", "--quiet", "--no-project", "--python", wanted.python, str(folder)],
+        [*venv, "--python", wanted.python, str(folder.absolute())],
         f"there is no Python {wanted.python} for it, and none could be fetched",
         {"UV_PYTHON_INSTALL_DIR": str(folders.MODEL_PYTHONS.absolute())},
     )
     (folder / "requirements.txt").write_text(wanted.requirements)
     (folder / "constraints.txt").write_text(wanted.constraints)
-    install = [tool, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
-    return [*install, "-r", str(folder / "requirements.txt")]
 
 
-def _install_within_walls(install: list[str], folder: Path, problem: str, model: Path) -> None:
-    model = model.absolute()
-    cache, way_out = folder / ".cache", folders.RUN / f"way-out-{folder.name}"
-    cache.mkdir()
+def _install(uv_: str, environment: Path, *flags: str) -> list[str]:
+    python = str(environment / "bin" / "python")
+    install = [uv_, "pip", "install", "--quiet", "--python", python, *flags]
+    return [*install, "-r", str(environment / "requirements.txt")]
+
+
+def _build(view: View) -> list[str]:
+    """Build and install beside the environment, and print that as an archive."""
+    made = str(view.scratch / "made")
+    install = _install(str(view.uv), view.environment, "--prefix", made)
+    command = ["/bin/sh", "-c", _PACK, "sh", made, *install]
+    if view.way_out is None:
+        return command
+    python = str(view.environment / "bin" / "python")
+    return [python, "-P", "-c", outlet.WITHIN, str(view.way_out), *command]
+
+
+def _variables(view: View) -> dict[str, str]:
     given = {n: v for n, v in os.environ.items() if n.startswith(("UV_", "SSL_CERT_", "LC_"))}
-    given |= {n: os.environ[n] for n in ("PATH", MARK, SERVICE) if n in os.environ}
-    given |= {"HOME": "/tmp", "UV_CACHE_DIR": str(cache)}  # noqa: S108  the walls' own
-    if not walls.there():
+    if view.way_out is None:  # without walls
         given |= {n: v for n, v in os.environ.items() if n.lower().endswith("_proxy")}
-        run(install, problem, inherited=given)
-        return
-    python = str(folder / "bin" / "python")
-    command = [python, "-P", "-c", outlet.WITHIN, f"{walls.WAY_OUT}/socket", *install]
-    readable = (Path(install[0]).parent, *python_places(folder), model)
-    way_out.mkdir(mode=0o700, exist_ok=True)
+    own = {"HOME": str(view.scratch), "UV_CACHE_DIR": str(view.scratch / "cache")}
+    return given | own | {n: os.environ[n] for n in ("PATH",) if n in os.environ}
+
+
+def unpack(archive: Path, environment: Path) -> None:
+    """Put what was built into its environment, where it takes no other file's place.
+
+    Foreign code wrote the archive: of it only files count, below the folders that packages have.
+
+    Raises:
+        StepError: it is none, or damaged.
+    """
     try:
-        with outlet.running(way_out / "socket"):
-            within = walls.within(
-                command, readable, write=(folder,), way_out=way_out.absolute(), cwd=model
-            )
-            run(within, problem, inherited=given)
-    finally:
-        shutil.rmtree(way_out, ignore_errors=True)
-        shutil.rmtree(cache, ignore_errors=True)
+        with tarfile.open(archive) as packed:
+            for entry in packed:
+                path = PurePosixPath(entry.name)
+                if not entry.isfile() or path.is_absolute() or ".." in path.parts:
+                    continue
+                content = packed.extractfile(entry)
+                if path.parts[0] not in _OF_PACKAGES or content is None:
+                    continue
+                to = environment / path
+                to.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    with to.open("xb") as file:
+                        shutil.copyfileobj(content, file, 1 << 20)
+                except FileExistsError:
+                    continue
+                if entry.mode & 0o100:
+                    to.chmod(to.stat().st_mode | 0o110)
+    except tarfile.TarError as error:
+        raise StepError("what was built for it is damaged", str(error)) from error
 
 
 def told_by(error: StepError) -> str:

@@ -12,16 +12,16 @@ from pathlib import Path
 from threading import Event
 from typing import Literal
 
-import psutil
-
 from trackstack.agent import folders
 from trackstack.agent.ensure_nginx import link
-from trackstack.agent.machine import Machine, StepError, ask, tail, wait_for
+from trackstack.agent.machine import StepError, ask, tail, wait_for
 from trackstack.agent.models import connections, environments, mlflow, registry
 from trackstack.agent.models.environments import told_by
-from trackstack.agent.models.server import Settings, process_of, settings_file, socket_of
-from trackstack.agent.processes import SERVICE
-from trackstack.desired import ModelReport, ServedModel, content_id
+from trackstack.agent.models.inside import EXAMPLE
+from trackstack.agent.models.settings import Settings, settings_file, settings_of, socket_of
+from trackstack.agent.models.trial import tried
+from trackstack.agent.models.walls import Walls
+from trackstack.desired import ModelReport, ModelTrial, ServedModel, content_id
 
 LOOK_SECONDS = 2.0
 """How often it is asked what an alias points at."""
@@ -29,26 +29,9 @@ _START_SECONDS = 300
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PING_SECONDS = 5
-EXAMPLE = "serving_input_example.json"
-"""What MLflow keeps of a model's input example: the body of a request."""
-
+_MUTE_SECONDS = 30
+"""Beyond the time of a request, which may keep a server from answering a ping."""
 _log = logging.getLogger("trackstack.models")
-
-_DEFINITION = """\
-[program:{service}]
-command=/bin/sh -c 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent.models.server {service}'
-autorestart=true
-startsecs=10
-startretries=0
-stopsignal=TERM
-stopwaitsecs={seconds}
-stopasgroup=true
-killasgroup=true
-redirect_stderr=true
-stdout_logfile=logs/{service}.log
-stdout_logfile_maxbytes=5MB
-stdout_logfile_backups=1
-"""
 
 
 @dataclass
@@ -68,28 +51,34 @@ class Keeper:
     Attributes:
         wanted: as the document has it now; changed from outside, by `want`.
         desired: the generation of that document.
+        walls: in which the model's code runs.
         changed: called when the report says something new.
         leaves: set when the model is no longer wanted.
         wakes: set when it is not to wait for its next look.
         report: what is told of it; replaced, never changed.
+        trial: the generation of the document that asked for a trial, 0 for none.
+        tried: what came of the last one.
     """
 
     name: str
     wanted: ServedModel
     desired: int
-    machine: Machine
+    walls: Walls
     changed: Callable[[], None] = lambda: None
     leaves: Event = field(default_factory=Event)
     wakes: Event = field(default_factory=Event)
     report: ModelReport = field(default_factory=lambda: ModelReport(desired=0, uri=""))
+    trial: int = 0
+    tried: ModelTrial | None = None
     _looked_at: int = 0
     _trouble: Trouble | None = None
     _down: Trouble | None = None
+    _mute_from: float = field(default_factory=lambda: time.monotonic() + _START_SECONDS)
 
-    def want(self, wanted: ServedModel, desired: int) -> None:
+    def want(self, wanted: ServedModel, desired: int, trial: int) -> None:
         """Take a newer document's word."""
-        if desired != self.desired:
-            self.wanted, self.desired = wanted, desired
+        if (desired, trial) != (self.desired, self.trial):
+            self.wanted, self.desired, self.trial = wanted, desired, trial
             self.wakes.set()
 
     def run(self) -> None:
@@ -135,6 +124,7 @@ class Keeper:
             self._trouble = None
             self._retire_all_but(service)
             self._tell(wanted, None)
+            self._try(service)
             return
         trouble = self._trouble
         if trouble is not None and trouble.of == service:
@@ -154,21 +144,32 @@ class Keeper:
         self._trouble = None
         self._tell(wanted, None)
 
+    def _try(self, service: str) -> None:
+        """Have the model's own code predict, when that was asked for."""
+        asked = self.trial
+        if asked and (self.tried is None or self.tried.desired != asked):
+            self.tried = tried(self.name, service, asked, self.walls)
+            self.changed()
+
     def _mend(self) -> None:
         """Start again what died: later and later, when it dies again and again."""
         service = served(self.name)
         if service is None or self.leaves.is_set():
             return
         ended = "its server ended"
-        if too_large(service, self.wanted):
+        if self._too_large(service, self.wanted):
             ended = f"its server took more than the {self.wanted.memory_mb} MB it may have"
-            self.machine.stop(service)
-        elif self.machine.running(service):
-            return
+            self.walls.stop(service)
+        elif self.walls.running(service):
+            if time.monotonic() < self._mute_from:
+                return
+            ended = "its server answered no more"
+            self.walls.stop(service)
         down = self._down if self._down and self._down.of == service else None
         if down is None or time.monotonic() > down.again_at:
             self._down = after(down, service, ended, time.monotonic())
-            self.machine.start(service)
+            self._mute_from = time.monotonic() + _START_SECONDS
+            self.walls.start(service)
 
     def _switch_to(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
         self._doing(wanted, f"fetching version {found.version}")
@@ -181,7 +182,7 @@ class Keeper:
         self._doing(wanted, f"installing the packages of version {found.version}")
         files.touch()
         environment = environments.wanted_by(files, _mlflow_version())
-        environments.ensure(environment)
+        environments.ensure(environment, self.walls)
         self._doing(wanted, f"starting version {found.version}")
         settings = Settings(
             version=found.version,
@@ -191,8 +192,8 @@ class Keeper:
             request_mb=wanted.request_mb,
             seconds=wanted.seconds,
         )
-        self._place(service, settings)
-        self.machine.start(service)
+        self.walls.place(service, settings)
+        self.walls.start(service)
         self._must_answer(service, files, wanted)
         if self.leaves.is_set():
             raise StepError("it is no longer wanted")
@@ -203,18 +204,19 @@ class Keeper:
             connections.wait_until_none(socket_of(older), wanted.seconds)
             if not pings(service):
                 link(folders.SERVED / self.name, _target(older))
-                raise StepError("it ended as soon as it was to answer", tail(_log_file(service)))
-            self.machine.stop(older)
+                log = tail(folders.model_log(service))
+                raise StepError("it ended as soon as it was to answer", log)
+            self.walls.stop(older)
         self._retire_all_but(service)
 
     def _must_answer(self, service: str, files: Path, wanted: ServedModel) -> None:
-        ended = lambda: not self.machine.running(service)  # noqa: E731
+        ended = lambda: not self.walls.running(service)  # noqa: E731
         if not wait_for(lambda: pings(service), _START_SECONDS, gone=ended):
-            raise StepError("its server does not come up", tail(_log_file(service)))
+            raise StepError("its server does not come up", tail(folders.model_log(service)))
         example = files / EXAMPLE
         if example.is_file():
             self._must_take(example, service, wanted)
-        if too_large(service, wanted):
+        if self._too_large(service, wanted):
             raise StepError(f"it takes more than the {wanted.memory_mb} MB it may have")
 
     def _must_take(self, example: Path, service: str, wanted: ServedModel) -> None:
@@ -224,16 +226,14 @@ class Keeper:
             status, text = answer or ("nothing", "")
             raise StepError(f"its own input example is answered with {status}", text)
 
-    def _place(self, service: str, settings: Settings) -> None:
-        definition = _DEFINITION.format(service=service, seconds=min(settings.seconds, 30))
-        # The definition last: the machine takes it up on its own when it starts.
-        _put(settings_file(service), settings.model_dump_json())
-        _put(folders.SERVICES / f"{service}.conf", definition)
+    def _too_large(self, service: str, wanted: ServedModel) -> bool:
+        """Whether a server has more in memory than it may."""
+        return (self.walls.memory(service) or 0) > wanted.memory_mb << 20
 
     def _retire_all_but(self, kept: str | None) -> None:
         for service in services_of(self.name):
             if service != kept:
-                retire_model(self.machine, service)
+                retire_model(self.walls, service)
 
     def _doing(self, wanted: ServedModel, what: str) -> None:
         if self.leaves.is_set():
@@ -243,6 +243,8 @@ class Keeper:
     def _tell(self, wanted: ServedModel, reason: str | None, doing: str | None = None) -> None:
         service = served(self.name)
         healthy = service is not None and pings(service)
+        if healthy:
+            self._mute_from = time.monotonic() + wanted.seconds + _MUTE_SECONDS
         if reason is None and doing is None and not healthy and self._down is not None:
             reason = self._down.reason
         state: Literal["failed", "serving", "preparing"]
@@ -256,7 +258,7 @@ class Keeper:
             doing=doing,
             healthy=healthy,
             reason=reason,
-            memory_bytes=memory_of(service),
+            memory_bytes=self.walls.memory(service) if service is not None else None,
         )
         if before.model_copy(update={"memory_bytes": self.report.memory_bytes}) != self.report:
             self.changed()
@@ -284,12 +286,12 @@ def service_of(name: str, found: registry.Found, wanted: ServedModel) -> str:
 
 def services_of(name: str) -> set[str]:
     """The services of a model that are there."""
-    return {file.stem for file in folders.SERVICES.glob(f"model-{name}.*.*")}
+    return {file.stem for file in folders.SERVICES.glob(f"model-{name}.*.json")}
 
 
 def all_services() -> set[str]:
     """The services of all models."""
-    return {file.stem for file in folders.SERVICES.glob("model-*.*.*")}
+    return {file.stem for file in folders.SERVICES.glob("model-*.*.json")}
 
 
 def served(name: str) -> str | None:
@@ -298,26 +300,15 @@ def served(name: str) -> str | None:
     return place.readlink().name if place.is_symlink() else None
 
 
-def stop_serving(machine: Machine, name: str) -> None:
+def stop_serving(walls: Walls, name: str) -> None:
     """Have nginx find no such model, then end its servers."""
     (folders.SERVED / name).unlink(missing_ok=True)
     for service in services_of(name):
-        retire_model(machine, service)
+        retire_model(walls, service)
 
 
 def _target(service: str) -> Path:
     return Path("..") / (folders.MODEL_SERVERS / service).relative_to(folders.RUN)
-
-
-def _log_file(service: str) -> Path:
-    return folders.LOGS / f"{service}.log"
-
-
-def _put(file: Path, text: str) -> None:
-    """Put a file in the services folder, which the agent clears of what is begun there."""
-    new = folders.MODEL_FILES / f".{file.name}"
-    new.write_text(text)
-    new.replace(file)
 
 
 def _mlflow_version() -> str:
@@ -331,40 +322,20 @@ def _mlflow_version() -> str:
 def version_of(service: str | None) -> str | None:
     """The version of a model that a service serves."""
     try:
-        return (
-            Settings.model_validate_json(settings_file(service).read_bytes()).version
-            if service
-            else None
-        )
+        return settings_of(service).version if service else None
     except (OSError, ValueError):
         return None
 
 
-def memory_of(service: str | None) -> int | None:
-    """What a server has in memory, in bytes, with all that it started."""
-    if service is None:
-        return None
-    try:
-        first = psutil.Process(int(process_of(service).read_text()))
-        if first.environ().get(SERVICE) != service:  # another process has its number now
-            return None
-        return sum(each.memory_info().rss for each in (first, *first.children(recursive=True)))
-    except (OSError, ValueError, psutil.Error):
-        return None
-
-
-def too_large(service: str, wanted: ServedModel) -> bool:
-    """Whether a server has more in memory than it may."""
-    return (memory_of(service) or 0) > wanted.memory_mb << 20
-
-
-def retire_model(machine: Machine, service: str) -> None:
+def retire_model(walls: Walls, service: str) -> None:
     """End one server, and forget it."""
-    machine.stop(service)
-    logs = folders.LOGS.glob(f"{service}.log*")
-    for file in (folders.SERVICES / f"{service}.conf", settings_file(service), *logs):
-        file.unlink(missing_ok=True)
+    walls.stop(service)
+    for log in folders.LOGS.glob(f"{service}.log*"):
+        log.unlink(missing_ok=True)
+    walls.forget(service)
     shutil.rmtree(folders.MODEL_SERVERS / service, ignore_errors=True)
+    # Last: by it the service is known.
+    settings_file(service).unlink(missing_ok=True)
 
 
 def pings(service: str) -> bool:

@@ -81,10 +81,11 @@ def may_be_reached(address: str) -> bool:
 
 
 @contextmanager
-def running(path: Path) -> Iterator[None]:
+def running(path: Path, mode: int = 0o600) -> Iterator[None]:
     """The proxy on a socket, as long as it is needed."""
     path.unlink(missing_ok=True)
     server = _Server(str(path), _Request)
+    path.chmod(mode)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from trackstack.agent import folders
-from trackstack.agent.machine import Machine, StepError
-from trackstack.agent.models import unused, walls
+from trackstack.agent.machine import StepError
+from trackstack.agent.models import unused
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.keeper import Keeper, all_services, stop_serving
+from trackstack.agent.models.walls import Walls
 from trackstack.control.base import ConflictError, ControlStore, read
-from trackstack.desired import ModelReport, Models, ObservedModels, ServedModel
+from trackstack.desired import ModelReport, Models, ModelTrial, ObservedModels
 from trackstack.errors import TrackstackError
 
-_REPORT_SECONDS = 10.0
+_LOOK_SECONDS = 0.3
+"""How often it is looked whether the agent has put down another wish."""
+_REPORTS_A_HEARTBEAT = 3
 _AGAIN_SECONDS = 1.0
 
 _log = logging.getLogger("trackstack.models")
@@ -31,32 +34,56 @@ class Kept:
 
 @dataclass
 class Reporter:
-    """Writes how the models do, when that has changed or is old."""
+    """Writes how the models do, when that has changed or is old.
+
+    Attributes:
+        walls: whether there are any.
+        trial: the last one; also that of an earlier run.
+    """
 
     store: ControlStore
-    asked: Asked = field(default_factory=Asked)
+    walls: bool
+    trial: ModelTrial | None = None
+    _asked: Asked = field(default_factory=Asked)
     _generation: int = 0
     _tag: str | None = None
     _written: ObservedModels | None = None
+    _written_at: float = 0.0
+
+    def read(self) -> None:
+        """Take up what an earlier run has told."""
+        try:
+            told, self._tag = read(self.store, ObservedModels)
+        except (TrackstackError, OSError) as error:
+            _log.error("the last report on models cannot be read: %s", error)
+        else:
+            self._generation = told.generation if told else 0
+            self.trial = told.trial if told else None
 
     def write(self, desired: int, reports: dict[str, ModelReport]) -> None:
         """Put a report in the store; one that cannot be written is only logged."""
-        self.asked.look()
-        self._generation += 1
+        self._asked.look()
         report = ObservedModels(
-            generation=self._generation,
+            generation=self._generation + 1,
             desired=desired,
-            walls=walls.there(),
+            walls=self.walls,
             heartbeat=datetime.now(UTC),
             models={name: self._with_requests(name, each) for name, each in reports.items()},
+            trial=self.trial,
         )
+        old = time.monotonic() >= self._written_at + self.store.heartbeat_seconds
+        if self._written is not None and not old and _same(self._written, report):
+            return
         try:
             self._put(report.to_bytes())
         except (TrackstackError, OSError) as error:
             _log.error("the report on models cannot be written: %s", error)
+        else:
+            self._generation += 1
+            self._written, self._written_at = report, time.monotonic()
 
     def _with_requests(self, name: str, report: ModelReport) -> ModelReport:
-        asked = {"requests": self.asked.counts.get(name, 0), "p50_ms": self.asked.p50_ms(name)}
+        asked = {"requests": self._asked.counts.get(name, 0), "p50_ms": self._asked.p50_ms(name)}
         return report.model_copy(update=asked)
 
     def _put(self, data: bytes) -> None:
@@ -70,59 +97,72 @@ class Reporter:
                 return
 
 
-def serve(store: ControlStore, machine: Machine) -> None:
+def _same(one: ObservedModels, other: ObservedModels) -> bool:
+    """Whether two reports say the same, but for a little more or less memory."""
+    return _essence(one) == _essence(other)
+
+
+def _essence(report: ObservedModels) -> ObservedModels:
+    models = {
+        name: each.model_copy(update={"memory_bytes": 0}) for name, each in report.models.items()
+    }
+    same = {"generation": 1, "heartbeat": datetime.min.replace(tzinfo=UTC), "models": models}
+    return report.model_copy(update=same)
+
+
+def serve(store: ControlStore, walls: Walls) -> None:
     """Keep the models of the document served; returns when it has none."""
     kept: dict[str, Kept] = {}
     leaving: dict[str, Kept] = {}
-    reporter = Reporter(store)
+    reporter = Reporter(store, walls.there())
+    reporter.read()
     changed = Event()
-    watcher = Thread(target=_watch, args=(store, changed), daemon=True)
+    watcher = Thread(target=_watch, args=(changed,), daemon=True)
     watcher.start()
-    generation, models = 0, dict[str, ServedModel]()
     while True:
         changed.clear()
-        try:
-            wanted = read(store, Models)[0]
-        except (TrackstackError, OSError) as error:
-            _log.error("which models are wanted cannot be read: %s", error)
-            if not generation:  # what was wanted before is not known either: all stays as it is
-                time.sleep(_AGAIN_SECONDS)
-                continue
-        else:
-            models = wanted.models if wanted and wanted.code_allowed else {}
-            generation = wanted.generation if wanted else 0
+        wanted = Models.from_bytes(folders.MODELS_WANTED.read_bytes())
+        models = wanted.models if wanted.code_allowed else {}
         for name in list(kept):
             if name not in models:
                 leaving[name] = kept.pop(name)
                 leaving[name].keeper.leave()
         leaving = {name: each for name, each in leaving.items() if each.thread.is_alive()}
-        left = _forget_all_but(set(models), machine)
+        left = _forget_all_but(set(models), walls)
         for name, model in models.items():
+            if name not in kept and name not in leaving:  # two would be in each other's way
+                kept[name] = _keep(Keeper(name, model, wanted.generation, walls, changed.set))
             if name in kept:
-                kept[name].keeper.want(model, generation)
-            elif name not in leaving:  # two at once would be in each other's way
-                kept[name] = _keep(Keeper(name, model, generation, machine, changed.set))
+                trial = wanted.generation if name == wanted.trial else 0
+                already = reporter.trial is not None and reporter.trial.desired >= trial
+                kept[name].keeper.want(model, wanted.generation, 0 if already else trial)
+        trials = [each.keeper.tried for each in kept.values()] + [reporter.trial]
+        reporter.trial = max(filter(None, trials), key=lambda each: each.desired, default=None)
         reports = {name: each.keeper.report for name, each in kept.items()}
-        reports |= {name: ModelReport(desired=generation, uri="", doing="ending") for name in left}
-        reporter.write(generation, reports)
+        gone = ModelReport(desired=wanted.generation, uri="", doing="ending")
+        reports |= dict.fromkeys(left, gone)
+        reporter.write(wanted.generation, reports)
         if not any(report.doing for report in reports.values()):
             unused.drop()
         if not models and not left:
             return
-        changed.wait(_AGAIN_SECONDS if leaving or left else _REPORT_SECONDS)
+        pause = store.heartbeat_seconds / _REPORTS_A_HEARTBEAT
+        changed.wait(_AGAIN_SECONDS if leaving or left else pause)
 
 
-def _watch(store: ControlStore, changed: Event) -> None:
-    tag: str | None = None
+def _watch(changed: Event) -> None:
+    """Look for another wish: the agent puts it down, which has to ask the store anyway."""
+    seen = _stamp()
     while True:
-        try:
-            if store.wait_for_change({Models.KEY: tag}, _REPORT_SECONDS):
-                stored = store.get(Models.KEY)
-                tag = stored.tag if stored else None
-                changed.set()
-        except (TrackstackError, OSError) as error:
-            _log.error("the control store is away: %s", error)
-            time.sleep(_AGAIN_SECONDS)
+        time.sleep(_LOOK_SECONDS)
+        if (now := _stamp()) != seen:
+            seen = now
+            changed.set()
+
+
+def _stamp() -> tuple[int, int]:
+    told = folders.MODELS_WANTED.stat()
+    return told.st_ino, told.st_mtime_ns
 
 
 def _keep(keeper: Keeper) -> Kept:
@@ -131,7 +171,7 @@ def _keep(keeper: Keeper) -> Kept:
     return Kept(keeper, thread)
 
 
-def _forget_all_but(names: set[str], machine: Machine) -> set[str]:
+def _forget_all_but(names: set[str], walls: Walls) -> set[str]:
     """End the servers of models that are not wanted, also those of an earlier run.
 
     Returns:
@@ -142,7 +182,7 @@ def _forget_all_but(names: set[str], machine: Machine) -> set[str]:
     left = set[str]()
     for name in there - names:
         try:
-            stop_serving(machine, name)
+            stop_serving(walls, name)
         except (StepError, OSError) as error:
             _log.error("%s could not be ended: %s", name, error)
             left.add(name)

@@ -1,58 +1,55 @@
-"""What a served model's own code predicts for its own input example, apart from its server.
-
-`python -m trackstack.agent.models.trial NAME`, in the machine's folder, prints one JSON document:
-the version, the example as it is sent (null when it was logged without one) and the prediction.
-"""
+"""What a served model's own code predicts for its own input example, apart from its server."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
+from trackstack.agent import folders
 from trackstack.agent.machine import StepError
-from trackstack.agent.models import walls
-from trackstack.agent.models.environments import python_places
-from trackstack.agent.models.keeper import EXAMPLE, served
-from trackstack.agent.models.server import Settings, environment_of, settings_file
+from trackstack.agent.models import inside
+from trackstack.agent.models.environments import told_by
+from trackstack.agent.models.settings import settings_of
+from trackstack.agent.models.walls import Task, Walls
+from trackstack.desired import ModelTrial
+
+_MOST_BYTES = 256 * 1024
 
 
-def predict(name: str) -> dict[str, Any]:
-    """Version, example and prediction of what is served under a name.
+def tried(name: str, service: str, asked: int, walls: Walls) -> ModelTrial:
+    """Example and prediction of the model that a service serves.
 
-    Raises:
-        StepError: nothing is, or it cannot be loaded.
+    Args:
+        name: what it is served as.
+        service: the server's.
+        asked: the generation of the document that asks for it.
+        walls: in which its code runs.
     """
-    service = served(name)
-    if service is None:
-        raise StepError(f"no version of {name!r} answers")
-    settings = Settings.model_validate_json(settings_file(service).read_bytes())
-    files, environment = Path(settings.files).absolute(), Path(settings.environment).absolute()
-    example = files / EXAMPLE
-    told: dict[str, Any] = {"version": settings.version, "example": None, "prediction": None}
+    settings = settings_of(service)
+    files = Path(settings.files)
+    example, answer = files / inside.EXAMPLE, folders.TEMPORARY / f"trial-{name}.json"
+    told = ModelTrial(desired=asked, version=settings.version)
     if not example.is_file():
         return told
-    # Documented: https://mlflow.org/docs/latest/cli.html#mlflow-models-predict
-    command = [str(environment / "bin" / "python"), "-P", "-m", "mlflow", "models", "predict"]
-    command += ["--env-manager", "local", "--content-type", "json", "--model-uri", files.as_uri()]
-    with example.open("rb") as question:
-        done = subprocess.run(
-            walls.within(command, read=(environment, files, *python_places(environment))),
-            env=environment_of(settings),
-            stdin=question,
-            capture_output=True,
-            check=False,
-        )
+    if example.stat().st_size > _MOST_BYTES:
+        size = example.stat().st_size >> 10
+        return told.model_copy(update={"problem": f"its input example has {size:,} KB"})
+    task = Task(
+        name=f"trial_{name}",
+        files=files,
+        environment=Path(settings.environment),
+        command=inside.prediction,
+        variables=inside.variables,
+        answer=answer,
+        question=example,
+    )
     try:
-        prediction = json.loads(done.stdout)
-    except ValueError as error:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no word of why"]
-        raise StepError(f"its own code predicts nothing: {lines[-1]}") from error
-    return {**told, "example": json.loads(example.read_bytes()), "prediction": prediction}
-
-
-if __name__ == "__main__":
-    try:
-        json.dump(predict(sys.argv[1]), sys.stdout)
+        walls.run(task, "its own code predicts nothing")
+        prediction = json.loads(answer.read_bytes())
     except StepError as error:
-        sys.exit(error.problem)
+        return told.model_copy(update={"problem": told_by(error)})
+    except ValueError:
+        return told.model_copy(update={"problem": "its own code predicts what is no JSON"})
+    finally:
+        answer.unlink(missing_ok=True)
+    return told.model_copy(
+        update={"example": json.loads(example.read_bytes()), "prediction": prediction}
+    )

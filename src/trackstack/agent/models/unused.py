@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from trackstack.agent import folders
-from trackstack.agent.models.server import Settings
+from trackstack.agent.models.settings import Settings
 
 _KEPT_SECONDS = 24 * 3600
 

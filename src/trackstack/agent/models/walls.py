@@ -1,79 +1,124 @@
-"""Walls around models' code: a view of the disk with nothing in it of the machine, by bubblewrap.
+"""Walls around models' code: what it gets to see and to do, whatever puts them up."""
 
-https://github.com/containers/bubblewrap needs no root, and neither a service nor settings of its
-own. Where it is missing, or the kernel does not let it work, there are no walls.
-"""
-
-import shutil
-import subprocess
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-"""Programs and libraries: with them no secret, and nothing that a model may change."""
-_SETTINGS = (
-    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
-    *("/etc/localtime", "/etc/fonts", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"),
-)
-_TEMPORARY = Path("/tmp")  # noqa: S108  the walls' own
+import psutil
 
-WAY_OUT = "/run/way-out"
-"""A short path, as a socket's has to be."""
+from trackstack.agent.machine import Machine
+from trackstack.agent.models.settings import Settings
 
 
-@cache
-def there() -> bool:
-    """Whether walls can be put up on this computer: tried once."""
-    program = shutil.which("bwrap")
-    if program is None:
-        return False
-    tried = [program, *_view(), "--unshare-all", "--", "/bin/sh", "-c", ":"]
-    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+@dataclass(frozen=True)
+class View:
+    """Where code within the walls finds what it needs.
 
-
-def within(
-    command: list[str],
-    read: Iterable[Path],
-    write: Iterable[Path] = (),
-    way_out: Path | None = None,
-    cwd: Path = _TEMPORARY,
-) -> list[str]:
-    """A command as it is run within the walls, or as it is where there are none.
-
-    What the program has open stays open, and the environment is passed on: it is the caller's to
-    leave out what the program must not know. It ends when the one that started it does.
-
-    Args:
-        command: what to run.
-        read: whole paths of what it may read, besides the system's programs and libraries.
-        write: whole paths of folders where it may also write, besides a /tmp of its own.
-        way_out: the folder with the socket of a proxy, to be found as WAY_OUT; the only network
-            that there is.
-        cwd: where it works.
+    Attributes:
+        files: the folder with the model, for reading only.
+        environment: likewise, the one with its packages.
+        scratch: where it may write; empty, and gone afterwards.
+        way_out: the socket of the proxy that is its only network, or None.
+        uv: the program.
     """
-    if not there():
-        return command
-    walls = [str(shutil.which("bwrap")), *_view(), "--unshare-all", "--die-with-parent"]
-    walls += ["--cap-drop", "ALL", "--chdir", str(cwd)]
-    for path in read:
-        walls += ["--ro-bind", str(path), str(path)]
-    for path in write:
-        walls += ["--bind", str(path), str(path)]
-    if way_out is not None:
-        walls += ["--ro-bind", str(way_out), WAY_OUT]
-    return [*walls, "--", *command]
+
+    files: Path
+    environment: Path
+    scratch: Path
+    way_out: Path | None
+    uv: Path
 
 
-def _view() -> list[str]:
-    view = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  its own
-    for path in _SYSTEM:
-        if Path(path).is_symlink():
-            view += ["--symlink", str(Path(path).readlink()), path]
-        elif Path(path).is_dir():
-            view += ["--ro-bind", path, path]
-    return view + _bound(_SETTINGS)
+@dataclass(frozen=True)
+class Task:
+    """Something that code within the walls is to do, to its end.
+
+    Attributes:
+        name: which one, such as 'build_0123': no other of that name runs.
+        files: see View; in the machine's folder.
+        environment: likewise.
+        command: what is run, given what it sees.
+        variables: its environment; no more than some that say who it belongs to are added.
+        answer: the file for what it writes to its standard output.
+        question: the file with its standard input.
+        network: whether it needs the way out.
+    """
+
+    name: str
+    files: Path
+    environment: Path
+    command: Callable[[View], list[str]]
+    variables: Callable[[View], dict[str, str]]
+    answer: Path
+    question: Path | None = None
+    network: bool = False
 
 
-def _bound(paths: Iterable[str]) -> list[str]:
-    return [word for path in paths for word in ("--ro-bind-try", path, path)]
+def memory_of(pid: int | None) -> int | None:
+    """What a process has in memory, in bytes, with all that it started; None when unknown."""
+    try:
+        first = psutil.Process(pid) if pid is not None else None
+        if first is None:
+            return None
+        return sum(each.memory_info().rss for each in (first, *first.children(recursive=True)))
+    except psutil.Error:
+        return None
+
+
+class Walls(Protocol):
+    """Has models' code run within walls; each call may be repeated."""
+
+    def there(self) -> bool:
+        """Whether walls can be put up on this machine."""
+
+    def place(self, service: str, settings: Settings) -> None:
+        """Define a model's server, so that it can be started."""
+
+    def start(self, service: str) -> None:
+        """Start a server that was placed, on a socket that is opened for it.
+
+        Raises:
+            StepError: it did not come so far as to take the socket.
+        """
+
+    def stop(self, service: str) -> None:
+        """End a server; returns when its processes are gone."""
+
+    def running(self, service: str) -> bool:
+        """Whether a server is up or on its way up."""
+
+    def memory(self, service: str) -> int | None:
+        """What a server has in memory, in bytes, with all that it started; None when unknown."""
+
+    def forget(self, service: str) -> None:
+        """Undo `place`, for a server that was stopped."""
+
+    def run(self, task: Task, problem: str) -> None:
+        """Run a task to its end.
+
+        Raises:
+            StepError: it did not end well; with `problem` as its sentence.
+        """
+
+
+M = TypeVar("M", bound=Machine)
+
+
+@dataclass
+class AroundServices(Generic[M]):
+    """What walls around a machine's own services have in common; see Walls."""
+
+    machine: M
+
+    def stop(self, service: str) -> None:
+        """End a server; returns when its processes are gone."""
+        self.machine.stop(service)
+
+    def running(self, service: str) -> bool:
+        """Whether a server is up or on its way up."""
+        return self.machine.running(service)
+
+    def memory(self, service: str) -> int | None:
+        """What a server has in memory, with all that it started; see Walls."""
+        return memory_of(self.machine.pid(service))
