@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import psutil
+import uv
 
 from bench.client import Client, Login, Place
 from bench.figures import Sample
@@ -67,9 +69,16 @@ def _log_a_model(kit: Kit, variables: dict[str, str]) -> None:
 
 @contextmanager
 def _plain(kit: Kit, folder: Path) -> Iterator[int]:
-    """`mlflow models serve` of the same files with the same packages, on a port."""
+    """`mlflow models serve` of the same files with the packages they ask for, on a port."""
     (files,) = (kit.machine() / "models" / "files").iterdir()
-    (environment,) = (kit.machine() / "models" / "environments").iterdir()
+    environment = folder / "plain"
+    python, wanted = environment / "bin" / "python", files / "requirements.txt"
+    tool = uv.find_uv_bin()
+    for words in (
+        ("venv", "--no-project", "--python", sys.executable, environment),
+        ("pip", "install", "--python", python, "-r", wanted),
+    ):
+        subprocess.run([tool, *map(str, words), "--quiet"], env=kit.environment, check=True)
     port = free_port()
     command = [environment / "bin" / "python", "-m", "mlflow", "models", "serve"]
     command += ["--model-uri", files, "--env-manager", "local", "--port", str(port)]
