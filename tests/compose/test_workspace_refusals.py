@@ -128,7 +128,7 @@ def test_artifacts_may_be_in_a_folder_of_this_computer(engine: Engine, tmp_path:
         ran = made.json("notebook")
         logged = {file.name for file in folder.rglob("*") if ran["run"] in str(file)}
         assert {"weights.json", "mlflow-example.ipynb"} <= logged
-        assert set(made.containers()) == {"tracking", "postgres", "jupyter"}
+        assert set(made.containers()) == {"tracking", "models", "postgres", "jupyter"}
         made.run("destroy", "--purge", "--confirm", "compose")
         assert any(folder.iterdir()), "a purge took what the kit did not make"
 
