@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from box.deployed import Box
+from kits import eventually
 from trackstack.agent.ensure_logs import BOUNDS
 
 # SSH and the resolver of Debian's images, and ours.
@@ -127,3 +128,24 @@ def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:
     }
     found = [place for place, text in places.items() if any(secret in text for secret in secrets)]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "log"),
+    [
+        ("trackstack.service", "agent.log"),
+        ("trackstack-nginx.service", "nginx.jsonl"),
+        ("trackstack-mlflow@*.service", "mlflow.log"),
+    ],
+)
+def test_a_link_that_nginx_puts_in_place_of_a_log_has_root_write_nowhere(
+    deployed: Box, unit: str, log: str
+) -> None:
+    guest, target = deployed.guest, "/usr/local/written"
+    folder = "/var/lib/trackstack/machine/logs"
+    swap = f"mv {log} {log}.mine && ln -s {target} {log}"
+    guest.run(f"cd {folder} && runuser -u trackstack-nginx -- sh -c '{swap}'")
+    guest.attempt(f"systemctl restart '{unit}'")
+    guest.run(f"cd {folder} && rm {log} && mv {log}.mine {log} && systemctl restart '{unit}'")
+    assert eventually(deployed.serves, 60), deployed.console()
+    assert guest.attempt(f"test -e {target}").returncode == 1, f"root wrote for {unit}"

@@ -10,13 +10,22 @@ from trackstack.agent.systemd import unit
 UNITS = bundle.templates() / "systemd"
 
 
-@pytest.mark.parametrize("service", ["nginx", "mlflow-0a1b2c3d"])
+@pytest.mark.parametrize("service", ["nginx", "mlflow-0a1b2c3d", "models"])
 def test_a_service_has_a_unit_which_runs_its_start_script(service: str) -> None:
     template = UNITS / re.sub(r"@\w+", "@", unit(service))
     instance = service.rpartition("-")[2]
-    started = re.search(r"^ExecStart=/bin/sh (.*)$", template.read_text(), re.M)
+    started = re.search(
+        r"^ExecStart=/bin/sh (?:-c 'exec sh )?(\S+\.sh)\b", template.read_text(), re.M
+    )
     assert started
     assert started[1].replace("%i", instance) == f"services/{service}.sh"
+
+
+def test_no_unit_has_systemd_open_a_file_as_root() -> None:
+    opens = re.compile(r"^Standard\w+=(append|file|truncate):", re.M)
+    units = [*UNITS.glob("trackstack*.service"), UNITS / "walls.conf"]
+    assert len(units) == 6
+    assert [each.name for each in units if opens.search(each.read_text())] == []
 
 
 def _rule(what: str) -> re.Pattern[str]:
@@ -28,7 +37,7 @@ def _rule(what: str) -> re.Pattern[str]:
 
 def test_the_rule_lets_the_agent_at_its_own_services_only() -> None:
     units = _rule("unit")
-    for service in ("nginx", "mlflow-0a1b2c3d"):
+    for service in ("nginx", "mlflow-0a1b2c3d", "models", "model-churn.0a1b2c3d"):
         assert units.search(unit(service))
     for other in (
         "ssh.service",
@@ -39,6 +48,9 @@ def test_the_rule_lets_the_agent_at_its_own_services_only() -> None:
         "trackstack-mlflow@.service",
         "trackstack-mlflow@0a1b2c3.service",
         "trackstack-mlflow@0a1b2c3d/../x.service",
+        "trackstack-model@.service",
+        "trackstack-model@churn.service",
+        "trackstack-modelsx.service",
     ):
         assert not units.search(other), other
     verbs = _rule("verb")

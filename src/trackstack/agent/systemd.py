@@ -76,7 +76,7 @@ def _told(service: str, what: str) -> str:
 
 
 def give(*files: Path) -> None:
-    """Have files that the agent and a service write to: logs too, which systemd opens as root."""
+    """Have files that the agent and a service write to, such as logs."""
     for file in files:
         file.touch()
         file.chmod(0o660)
