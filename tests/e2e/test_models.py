@@ -189,6 +189,8 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_where_it_is(steady: 
         assert told["healthy"] is True
         assert steady.predictions("steady") == pytest.approx([2, 10])
         assert "the weights are not" in steady.run("models", "list").stdout
+        proven = steady.run("verify", "--model", "steady")
+        assert "steady answers as its own code does: version 1" in proven.stderr
         refused = steady.serve(broken, "--as", "ruin", ok=False)
         assert refused.returncode == 3
         assert "the weights are not what they were" in refused.stderr

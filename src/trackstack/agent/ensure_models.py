@@ -56,7 +56,7 @@ def _put(file: Path, data: bytes) -> bool:
 
 
 def _program() -> str:
-    """The start script: this agent's other part, as the machine's own user of its services."""
+    """The start script: another part of the agent's own program."""
     if itself.running() is None:
         return 'exec "$TRACKSTACK_PYTHON" -P -m trackstack.agent.models\n'
     # systemd gives its units nothing of what the boot program gave this one.

@@ -57,7 +57,7 @@ MODEL_PYTHONS = Path("models/pythons")
 MODELS_WANTED = Path("models/wanted.json")
 """Which models are to be served, as the agent read it last."""
 MODEL_WALLED = Path("models/walled")
-"""Where walls are units of systemd: a folder for each, with all that stands in it."""
+"""What stands within walls that are units of systemd, a folder for each; or a container's door."""
 MODEL_SERVERS = RUN / "models"
 """A folder for each model's server, with its socket."""
 SERVED = RUN / "served"
@@ -79,11 +79,12 @@ def make_all(wanted: Iterable[Path] = ALL) -> None:
 
 def log_of(service: str, machine: Path = Path()) -> Path:
     """The log of nginx, MLflow, the agent or, as 'model-NAME', of a model's newest server."""
-    of_model = sorted(
-        (machine / LOGS).glob(f"{service}.????????.log"), key=lambda log: log.stat().st_mtime
-    )
-    others = {"nginx": NGINX_LOG, "mlflow": MLFLOW_LOG, "agent": AGENT_LOG}
-    return machine / others.get(service, LOGS / f"{service}.log") if not of_model else of_model[-1]
+    fixed = {"nginx": NGINX_LOG, "mlflow": MLFLOW_LOG, "agent": AGENT_LOG}
+    if service in fixed:
+        return machine / fixed[service]
+    of_servers = (machine / LOGS).glob(f"{service}.????????.log")
+    newest = max(of_servers, key=lambda log: log.stat().st_mtime, default=None)
+    return newest or machine / model_log(service)
 
 
 def model_log(service: str) -> Path:

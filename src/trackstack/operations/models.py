@@ -4,7 +4,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,8 +29,6 @@ from trackstack.tracking import Tracking
 OnReport = Callable[[ModelReport], None]
 
 _TRIAL_SECONDS = 300
-_SILENT = timedelta(minutes=4)
-"""An idle agent in a cloud reports every minute."""
 
 _NAME = TypeAdapter(ModelName)
 _URI = TypeAdapter(ModelUri)
@@ -246,16 +243,16 @@ def _must_work(environment: Environment, stale: str | None) -> None:
             "Start it again with the command that deployed it.",
         )
     age = waiting.report_age(environment) if environment.place else None
-    if age is not None and age > _SILENT:
+    if age is not None and age > waiting.SILENT:
         raise TrackstackError(
             f"The machine of environment {environment.name!r} has said nothing for "
             f"{age.total_seconds() / 60:.0f} minutes.",
             f"What is wanted stands in its store; `trackstack status -e {environment.name}` says "
             "more.",
         )
-    told = waiting.observed(environment)
+    told, tag = waiting.last_report(environment)
     failed = told.failed_step() if told else None
-    if failed and failed.name == "models" and waiting.report_tag(environment) != stale:
+    if failed and failed.name == "models" and tag != stale:
         raise waiting.failure(failed)
 
 

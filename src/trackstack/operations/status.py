@@ -1,18 +1,15 @@
 """Says how an environment is, without writing anything."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from trackstack import environment as environments
 from trackstack.desired import Observed, Part, Patches, StepReport, User
 from trackstack.environment import Environment, Record
 from trackstack.errors import TrackstackError
 from trackstack.operations import users
-from trackstack.operations.waiting import observed, report_age
+from trackstack.operations.waiting import SILENT, observed, report_age
 from trackstack.targets.base import Workspace
-
-_SILENT = timedelta(minutes=4)
-"""An idle agent in a cloud reports every minute."""
 
 
 class Status(Part):
@@ -118,7 +115,7 @@ def _state(environment: Environment, report: Observed | None) -> str:
     """How a machine is that runs."""
     if environment.place is not None:
         age = report_age(environment)
-        if age is None or age > _SILENT:
+        if age is None or age > SILENT:
             return "silent"
     return "failing" if report is not None and report.failed_step() else "running"
 

@@ -15,6 +15,9 @@ from trackstack.tracking import http_client
 OnSteps = Callable[[tuple[StepReport, ...]], None]
 """Told the machine's steps whenever they change."""
 
+SILENT = timedelta(minutes=4)
+"""The age of a report from which a cloud's machine counts as silent: an idle one writes each
+minute."""
 _SILENCE_SECONDS = 900.0
 _CLOCK_SECONDS = 30.0
 """Of silence, after which its clock may be why: an agent hears of a change within two."""
@@ -23,8 +26,13 @@ _SHOWN_LINES = 12
 
 def observed(environment: Environment) -> Observed | None:
     """What the environment's machine says of itself, or None when it never spoke."""
+    return last_report(environment)[0]
+
+
+def last_report(environment: Environment) -> tuple[Observed | None, str | None]:
+    """The machine's last report and its tag; both None when it never spoke."""
     machine = environment.outputs.machine
-    return read(environment.target.store, Observed, observed_key(machine))[0]
+    return read(environment.target.store, Observed, observed_key(machine))
 
 
 def report_age(environment: Environment) -> timedelta | None:
@@ -35,8 +43,7 @@ def report_age(environment: Environment) -> timedelta | None:
 
 def report_tag(environment: Environment) -> str | None:
     """The tag of the machine's last report, or None when it never spoke."""
-    machine = environment.outputs.machine
-    return read(environment.target.store, Observed, observed_key(machine))[1]
+    return last_report(environment)[1]
 
 
 def wait_until_applied(

@@ -30,7 +30,9 @@ def main() -> None:
 
 def _walls(kind: str | None) -> Walls:
     if kind == "units":
-        return Units(Systemd())
+        units = Units(Systemd())
+        units.end_leftovers()
+        return units
     end_leftovers(Path.cwd(), os.environ[SERVICE])
     return Contained() if kind == "container" else Supervised(Supervisor())
 

@@ -6,12 +6,13 @@ but not from each other.
 """
 
 import json
+import logging
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
@@ -23,6 +24,8 @@ from trackstack.agent.machine import StepError, tail
 from trackstack.agent.models import inside, outlet, room
 from trackstack.agent.models.settings import Settings, listen, settings_file, settings_of, socket_of
 from trackstack.agent.models.walls import Task, View
+
+_log = logging.getLogger("trackstack.models")
 
 _DOOR = folders.MODEL_WALLED / "door"
 _SCRATCH = Path("/tmp")  # noqa: S108  the other container's own
@@ -55,6 +58,8 @@ class Contained:
 
     def start(self, service: str) -> None:
         """Start a server that was placed, on a socket that is opened for it."""
+        if self.running(service):  # with the socket that it got then
+            return
         settings = settings_of(service)
         folders.make_all([socket_of(service).parent])
         view = _view(Path(settings.files), Path(settings.environment), _SCRATCH, None)
@@ -157,9 +162,12 @@ class Contained:
         """Listen to the other end, whenever there is one."""
         while True:
             connection, _ = self._door.accept()
-            with connection, suppress(OSError, ValueError, KeyError, TypeError):
-                while message := connection.recv(room.MOST_BYTES):
-                    self._hear(connection, json.loads(message))
+            try:
+                with connection:
+                    while message := connection.recv(room.MOST_BYTES):
+                        self._hear(connection, json.loads(message))
+            except Exception as error:  # a model may have taken the other end over
+                _log.error("the container for models is not listened to: %r", error)
             with self._changed:
                 self._connection = None
                 self._changed.notify_all()

@@ -34,7 +34,7 @@ _WHOLE = ".whole"
 """In an environment that can be used; its time is that of the last use."""
 
 _FASTER = ("httptools", "uvloop")
-_OF_PACKAGES = frozenset({"lib", "bin", "include", "share", "etc"})
+_OF_PACKAGES = frozenset((name,) for name in ("lib", "bin", "include", "share", "etc"))
 _PACK = 'made=$1; shift; mkdir -p "$made"; "$@" >&2 && exec tar -cf - -C "$made" .'
 
 _log = logging.getLogger("trackstack.models")
@@ -211,11 +211,12 @@ def _build(view: View) -> list[str]:
 
 
 def _variables(view: View) -> dict[str, str]:
-    given = {n: v for n, v in os.environ.items() if n.startswith(("UV_", "SSL_CERT_", "LC_"))}
+    passed = ("UV_", "SSL_CERT_", "LC_", "PATH")
+    given = {n: v for n, v in os.environ.items() if n.startswith(passed)}
     if view.way_out is None:  # without walls
         given |= {n: v for n, v in os.environ.items() if n.lower().endswith("_proxy")}
     own = {"HOME": str(view.scratch), "UV_CACHE_DIR": str(view.scratch / "cache")}
-    return given | own | {n: os.environ[n] for n in ("PATH",) if n in os.environ}
+    return given | own
 
 
 def unpack(archive: Path, environment: Path) -> None:
@@ -227,13 +228,13 @@ def unpack(archive: Path, environment: Path) -> None:
         StepError: it is none, or damaged.
     """
     try:
-        with tarfile.open(archive) as packed:
+        with tarfile.open(archive, "r:") as packed:
             for entry in packed:
                 path = PurePosixPath(entry.name)
                 if not entry.isfile() or path.is_absolute() or ".." in path.parts:
                     continue
                 content = packed.extractfile(entry)
-                if path.parts[0] not in _OF_PACKAGES or content is None:
+                if path.parts[:1] not in _OF_PACKAGES or content is None:
                     continue
                 to = environment / path
                 to.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PING_SECONDS = 5
 _MUTE_SECONDS = 30
 """Beyond the time of a request, which may keep a server from answering a ping."""
+
 _log = logging.getLogger("trackstack.models")
 
 
@@ -115,6 +116,7 @@ class Keeper:
 
     def _take_up(self, wanted: ServedModel) -> None:
         self._mend()
+        self._try()
         try:
             found = registry.find(wanted.uri, mlflow.get)
         except registry.NotFoundError as error:
@@ -124,7 +126,6 @@ class Keeper:
             self._trouble = None
             self._retire_all_but(service)
             self._tell(wanted, None)
-            self._try(service)
             return
         trouble = self._trouble
         if trouble is not None and trouble.of == service:
@@ -144,10 +145,10 @@ class Keeper:
         self._trouble = None
         self._tell(wanted, None)
 
-    def _try(self, service: str) -> None:
-        """Have the model's own code predict, when that was asked for."""
-        asked = self.trial
-        if asked and (self.tried is None or self.tried.desired != asked):
+    def _try(self) -> None:
+        """Have the own code of the model that answers predict, when that was asked for."""
+        asked, service = self.trial, served(self.name)
+        if asked and service and (self.tried is None or self.tried.desired != asked):
             self.tried = tried(self.name, service, asked, self.walls)
             self.changed()
 

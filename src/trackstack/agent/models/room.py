@@ -30,6 +30,8 @@ MOST_FILES = 4
 _AGAIN_SECONDS = 0.5
 _TELL_SECONDS = 2.0
 _SCORE = Path("/proc/self/oom_score_adj")
+_NEVER_RAN = 127
+"""As a shell tells it."""
 _PAGE = resource.getpagesize()
 
 
@@ -39,16 +41,22 @@ class Room:
 
     Attributes:
         ending: until when each that is to end has time for it.
+        unborn: the status of what could not be started.
     """
 
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     ending: dict[str, float] = field(default_factory=dict)
+    unborn: dict[str, int] = field(default_factory=dict)
 
     def obey(self, order: dict[str, Any], files: list[int]) -> None:
         """Carry out one order; files that come with it are closed here."""
         try:
             if "start" in order and order["start"] not in self.running:
-                self.running[order["start"]] = _start(order, files)
+                try:
+                    self.running[order["start"]] = _start(order, files)
+                except (OSError, ValueError, subprocess.SubprocessError) as error:
+                    os.write(files[2], f"it cannot be started: {error}\n".encode())
+                    self.unborn[order["start"]] = _NEVER_RAN
             if "stop" in order and (child := self.running.get(order["stop"])) is not None:
                 _signal(child, signal.SIGTERM)
                 self.ending[order["stop"]] = time.monotonic() + order["seconds"]
@@ -71,6 +79,8 @@ class Room:
             self.ending.pop(name, None)
         if found and not self.running:
             _sweep()
+        found |= self.unborn
+        self.unborn.clear()
         return found
 
     def memory(self) -> dict[str, int]:

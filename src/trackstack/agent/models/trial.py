@@ -12,6 +12,7 @@ from trackstack.agent.models.walls import Task, Walls
 from trackstack.desired import ModelTrial
 
 _MOST_BYTES = 256 * 1024
+"""Of an example, and of a prediction: both go into a document in the control store."""
 
 
 def tried(name: str, service: str, asked: int, walls: Walls) -> ModelTrial:
@@ -43,10 +44,13 @@ def tried(name: str, service: str, asked: int, walls: Walls) -> ModelTrial:
     )
     try:
         walls.run(task, "its own code predicts nothing")
+        if answer.stat().st_size > _MOST_BYTES:
+            size = answer.stat().st_size >> 10
+            return told.model_copy(update={"problem": f"its own code predicts {size:,} KB"})
         prediction = json.loads(answer.read_bytes())
     except StepError as error:
         return told.model_copy(update={"problem": told_by(error)})
-    except ValueError:
+    except (ValueError, RecursionError):
         return told.model_copy(update={"problem": "its own code predicts what is no JSON"})
     finally:
         answer.unlink(missing_ok=True)

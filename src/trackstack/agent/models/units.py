@@ -4,6 +4,7 @@ The unit, templates/systemd/trackstack-model@.service, lies on the machine from 
 what is seen; the agent, which is no root, may start and stop it. It shows an instance the folder
 that is named like it, below models/walled:
 
+    name           the service's
     start          the script that is run
     log            a link to the file for what it says; shown in its place
     files          a link to the model's files; shown in their place
@@ -43,6 +44,16 @@ _TAKE_SECONDS = 30.0
 class Units(AroundServices[Systemd]):
     """Walls that systemd puts up; see Walls."""
 
+    def end_leftovers(self) -> None:
+        """End the tasks of an earlier run; servers go on."""
+        for folder in folders.MODEL_WALLED.iterdir():
+            service = (folder / "name").read_text() if (folder / "name").is_file() else None
+            if service is None:  # it had only begun to be furnished
+                shutil.rmtree(folder)
+            elif not settings_file(service).is_file():
+                self.stop(service)
+                self.forget(service)
+
     def there(self) -> bool:
         """Whether walls can be put up on this machine: always."""
         return True
@@ -62,6 +73,8 @@ class Units(AroundServices[Systemd]):
 
     def start(self, service: str) -> None:
         """Start a server that was placed, and hand it the socket that is opened for it."""
+        if self.running(service):  # with the socket that it got then
+            return
         self.place(service, settings_of(service))  # a newer agent may do it otherwise
         folders.make_all([socket_of(service).parent])
         door = listen(_folder(service) / "door", 0o660)
@@ -140,6 +153,7 @@ def _furnish(service: str, files: Path, environment: Path) -> None:
     """Have the folder of an instance, with what it is to be shown."""
     folder = _folder(service)
     folders.make_all([folder])
+    folders.write(folder / "name", service.encode())
     log = folders.model_log(service)
     give(log)
     for name, place in (("files", files), ("environment", environment), ("log", log)):
