@@ -81,7 +81,7 @@ def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deploy
 
 
 def test_the_agent_can_shorten_every_log(deployed: Box) -> None:
-    """Those too that systemd opens for its services, as root."""
+    """Those too that a service opens under its own user."""
     tried = {
         str(log): deployed.guest.attempt(
             f"runuser -u trackstack -- test -w /var/lib/trackstack/machine/{log}"
@@ -138,14 +138,25 @@ def test_no_secret_is_where_others_can_read_it(deployed: Box) -> None:
         ("trackstack-mlflow@*.service", "mlflow.log"),
     ],
 )
-def test_a_link_that_nginx_puts_in_place_of_a_log_has_root_write_nowhere(
+def test_a_link_in_place_of_a_log_has_root_write_nowhere(
     deployed: Box, unit: str, log: str
 ) -> None:
+    """Even if the agent puts it there, whose folder it is."""
     guest, target = deployed.guest, "/usr/local/written"
     folder = "/var/lib/trackstack/machine/logs"
     swap = f"mv {log} {log}.mine && ln -s {target} {log}"
-    guest.run(f"cd {folder} && runuser -u trackstack-nginx -- sh -c '{swap}'")
+    guest.run(f"cd {folder} && runuser -u trackstack -- sh -c '{swap}'")
     guest.attempt(f"systemctl restart '{unit}'")
-    guest.run(f"cd {folder} && rm {log} && mv {log}.mine {log} && systemctl restart '{unit}'")
+    guest.run(f"cd {folder} && mv {log}.mine {log}")
+    # It may have failed so often by now that systemd would not start it again.
+    guest.run(f"systemctl reset-failed '{unit}'; systemctl restart '{unit}'")
     assert eventually(deployed.serves, 60), deployed.console()
     assert guest.attempt(f"test -e {target}").returncode == 1, f"root wrote for {unit}"
+
+
+@pytest.mark.parametrize("user", ["trackstack-nginx", "trackstack-mlflow"])
+def test_a_service_puts_nothing_in_place_of_a_log(deployed: Box, user: str) -> None:
+    """The agent shortens and copies logs: a link there would have it write where it leads."""
+    place = "/var/lib/trackstack/machine/logs/nginx.jsonl.1"
+    done = deployed.guest.attempt(f"runuser -u {user} -- ln -sf /dev/null {place}")
+    assert "Permission denied" in done.stdout, done

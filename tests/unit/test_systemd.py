@@ -1,11 +1,12 @@
 """The units that the agent speaks of are those that exist, and that polkit lets it start."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from trackstack import bundle
-from trackstack.agent.systemd import unit
+from trackstack.agent.systemd import give, unit
 
 UNITS = bundle.templates() / "systemd"
 
@@ -56,3 +57,24 @@ def test_the_rule_lets_the_agent_at_its_own_services_only() -> None:
     verbs = _rule("verb")
     assert [v for v in ("start", "stop", "reload", "reset-failed") if not verbs.search(v)] == []
     assert [v for v in ("restart", "set-property", "kill", "starts") if verbs.search(v)] == []
+
+
+def test_a_log_is_given_with_what_it_holds(tmp_path: Path) -> None:
+    log = tmp_path / "nginx.jsonl"
+    log.write_text("older")
+    give(log, tmp_path / "new.log")
+    assert log.read_text() == "older"
+    assert {each.name: f"{each.stat().st_mode:o}" for each in tmp_path.iterdir()} == {
+        "nginx.jsonl": "100660",
+        "new.log": "100660",
+    }
+
+
+def test_a_link_in_place_of_a_file_that_is_given_opens_nothing_behind_it(tmp_path: Path) -> None:
+    private, pid = tmp_path / "secrets.env", tmp_path / "nginx.pid"
+    private.write_text("secret")
+    private.chmod(0o600)
+    pid.symlink_to(private)
+    give(pid)
+    assert (f"{private.stat().st_mode:o}", private.read_text()) == ("100600", "secret")
+    assert (f"{pid.lstat().st_mode:o}", pid.read_text()) == ("100660", "")

@@ -4,6 +4,7 @@ The units lie on the machine from its start (templates/systemd). What they run i
 script. The agent is no root: a rule for polkit lets it start, stop and reload these and no others.
 """
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -76,10 +77,24 @@ def _told(service: str, what: str) -> str:
 
 
 def give(*files: Path) -> None:
-    """Have files that the agent and a service write to, such as logs."""
+    """Have files that the agent and a service write to, such as logs.
+
+    What a service put there instead, such as a link to a file of the agent's, gives way.
+    """
     for file in files:
-        file.touch()
-        file.chmod(0o660)
+        try:
+            _open_to_group(file, os.O_NOFOLLOW)
+        except OSError:
+            file.unlink(missing_ok=True)
+            _open_to_group(file, os.O_EXCL)
+
+
+def _open_to_group(file: Path, how: int) -> None:
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | how, 0o600)
+    try:
+        os.fchmod(handle, 0o660)
+    finally:
+        os.close(handle)
 
 
 def _command(verb: str, service: str) -> list[str]:
