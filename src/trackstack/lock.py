@@ -103,7 +103,7 @@ def _compile(
     folder: Path,
     settings: Mapping[str, str] | None = None,
 ) -> str:
-    command = [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", *flags]
+    command = [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", "--no-python-downloads", *flags]
     command += ["--generate-hashes", "--no-header"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-progress", "--color", "never"]
     done = subprocess.run(
@@ -139,8 +139,7 @@ def uv_settings() -> dict[str, str]:
     """
     there = ssl.get_default_verify_paths()
     known = bool(there.cafile or there.capath) or sys.platform == "darwin"
-    settings = {"UV_PYTHON_DOWNLOADS": "never"}
-    return {**settings, "UV_SYSTEM_CERTS": "1"} if known else settings
+    return {"UV_SYSTEM_CERTS": "1"} if known else {}
 
 
 def only(lock: str, name: str) -> str:

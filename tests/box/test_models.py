@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+import pythons
 from asking import ROWS, under_load
 from box.deployed import NAME, USER, Box
 from kits import eventually
@@ -127,6 +128,18 @@ def test_a_model_answers_the_users_and_nobody_else(serving: Serving) -> None:
 def test_its_answer_is_compared_with_its_own_codes(serving: Serving) -> None:
     done = serving.box.laptop.run("verify", "--model", "steady", "-e", NAME, timeout=300)
     assert "steady answers as its own code does: version 1: " in done.stderr
+
+
+def test_a_python_that_is_not_there_is_fetched(serving: Serving) -> None:
+    guest = serving.box.guest
+    with pythons.offered(serving.box.world.network.laptop) as offer:
+        settings = f'python-downloads-json-url = "{offer}"'
+        guest.run(f"mkdir -p /etc/uv && echo {shlex.quote(settings)} >/etc/uv/uv.toml")
+        (uri,) = serving.log(["of_python", pythons.VERSION])
+        serving.models("serve", uri, "--as", "other")
+        assert serving.predictions("other") == [pythons.VERSION, pythons.VERSION]
+        serving.models("stop", "other")
+    guest.run("rm -r /etc/uv")
 
 
 def test_a_moved_alias_is_followed_without_a_failed_request(serving: Serving) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import socket
 import sys
 import tarfile
@@ -173,6 +174,35 @@ def built(places, seconds):
         return f"runs:/{run.info.run_id}/built"
 
 
+# As code, and not as an object, which only the Python that wrote it can read.
+PYTHON = """
+import platform
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Python(PythonModel):
+    def predict(self, model_input):
+        return [platform.python_version() for _ in model_input]
+
+
+set_model(Python())
+"""
+
+
+def of_python(version):
+    """A model among a run's artifacts that wants a certain Python, and says which it runs with."""
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
+        code, made = Path(folder) / "code.py", Path(folder) / "made"
+        code.write_text(PYTHON)
+        mlflow.pyfunc.save_model(made, python_model=str(code), pip_requirements=SMALL)
+        wanted = made / "python_env.yaml"
+        wanted.write_text(re.sub("^python: .*", f"python: {version}", wanted.read_text()))
+        mlflow.log_artifacts(str(made), "made")
+        return f"runs:/{run.info.run_id}/made"
+
+
 KINDS = {
     "linear": lambda name, factor, alias=None: linear(name, float(factor), alias),
     "broken": lambda name, alias=None: pyfunc(name, Broken(), [], alias),
@@ -180,6 +210,7 @@ KINDS = {
     "greedy": lambda name: pyfunc(name, Greedy(), []),
     "nosy": lambda name: pyfunc(name, Nosy(), []),
     "absent": lambda name: pyfunc(name, Greedy(), ["toolz==99.99"]),
+    "of_python": of_python,
     "built": lambda places, seconds: built(json.loads(places), seconds),
 }
 

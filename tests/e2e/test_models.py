@@ -13,6 +13,7 @@ import psutil
 import pytest
 from servers import Server, kill_all_in
 
+import pythons
 from asking import ROWS, under_load
 from kits import Kit, eventually, free_port, seed_packages
 from trackstack.agent.models import bubblewrap
@@ -83,11 +84,13 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     server = Serving(base / "home", port, base / "account")
     server.machine().mkdir(parents=True)
     seed_packages(server.machine())
+    where = ("--port", str(port), "--workers", "1", "--user", "olga")
     try:
-        server.run("deploy", "local", "--port", str(port), "--workers", "1", "--user", "olga")
-        server.log(["linear", "steady", 2, "champion"], ["linear", "steady", 3])
-        yield server
-        server.run("destroy", "--yes")
+        with pythons.offered("127.0.0.1") as offer:
+            server.run("deploy", "local", *where, **{pythons.VARIABLE: offer})
+            server.log(["linear", "steady", 2, "champion"], ["linear", "steady", 3])
+            yield server
+            server.run("destroy", "--yes")
         left = server.processes()
         assert not left, f"after destroy these run on: {left}"
     finally:
@@ -212,6 +215,14 @@ def test_two_models_with_conflicting_packages_answer_side_by_side(steady: Servin
     assert not steady.model_processes("older"), "its processes run on"
     assert steady.predictions("newer", asked) == ["1.0.0"]
     steady.run("models", "stop", "newer")
+
+
+def test_a_python_that_is_not_here_is_fetched(steady: Serving) -> None:
+    (uri,) = steady.log(["of_python", pythons.VERSION])
+    steady.serve(uri, "--as", "other")
+    assert steady.predictions("other") == [pythons.VERSION, pythons.VERSION]
+    steady.run("verify", "--model", "other")
+    steady.run("models", "stop", "other")
 
 
 def test_a_killed_model_is_back(steady: Serving) -> None:

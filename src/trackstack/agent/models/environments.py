@@ -122,17 +122,18 @@ def ensure(wanted: Wanted, walls: Walls) -> None:
 
 
 def python_places(environment: Path) -> list[Path]:
-    """The folders of the Python that an environment is made from, which it cannot do without."""
-    base = _base(environment)
-    return [base / name for name in ("bin", "lib", "include") if (base / name).is_dir()]
+    """The folders of the Python that an environment is made from, which it cannot do without.
 
-
-def _base(environment: Path) -> Path:
+    By both names: one that uv fetched is named by a link, without the third number.
+    """
     settings = _text(environment / "pyvenv.cfg")
     home = re.search(r"^home = (.+)$", settings, re.MULTILINE)
     if home is None:
         raise StepError("its packages' folder is damaged: it names no Python")
-    return Path(home[1]).resolve().parent
+    named = Path(home[1])
+    bases = dict.fromkeys((named.parent, named.resolve().parent))
+    places = [base / name for base in bases for name in ("bin", "lib", "include")]
+    return [place for place in places if place.is_dir()]
 
 
 def _make(wanted: Wanted, walls: Walls) -> None:
