@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
 from secrets import token_hex
+from socket import socket
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,7 +30,11 @@ _BEGUN = ".new"
 """How a name ends while its file is being written."""
 _CONNECT_SECONDS = 5
 _SILENCE_SECONDS = 60
-_BLOCK = 1024 * 1024
+_REQUEST = 255 * 1024
+"""Bytes of a file in one message: the most that OpenSSH says it takes, by limits@openssh.com."""
+_BLOCK = 4 * _REQUEST
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""They prove what they encrypt. With others Python computes a proof besides, for as long again."""
 _KEPT = 8
 """Idle connections; each is a process on the server."""
 
@@ -143,6 +148,7 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
                 raise
             sftp = self._connect()
             file = make(sftp)
+        file.MAX_REQUEST_SIZE = _REQUEST
         # What was written is acknowledged at the end, and not each time.
         file.set_pipelined(True)
         return _Upload(sftp, file, begun, posixpath.join(folder, name))
@@ -196,6 +202,7 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
                 key_filename=_KEY,
                 allow_agent=False,
                 look_for_keys=False,
+                transport_factory=_transport,
                 timeout=_CONNECT_SECONDS,
                 banner_timeout=_CONNECT_SECONDS,
                 auth_timeout=_CONNECT_SECONDS,
@@ -227,6 +234,12 @@ class _Upload:
     file: paramiko.SFTPFile
     begun: str
     name: str
+
+
+def _transport(connection: socket, **options: Any) -> paramiko.Transport:
+    transport = paramiko.Transport(connection, **options)
+    transport.get_security_options().ciphers = _CIPHERS
+    return transport
 
 
 def _close(sftp: paramiko.SFTPClient) -> None:

@@ -44,6 +44,21 @@ def test_without_docker_it_says_how_to_come_by_it(nothing: Workspace, tmp_path: 
     assert "https://docs.docker.com/" in told
 
 
+def test_a_docker_that_is_too_old_is_refused(nothing: Workspace, tmp_path: Path) -> None:
+    old = tmp_path / "docker"
+    real = shutil.which("docker", path=nothing.engine.variables["PATH"])
+    old.write_text(
+        f"""#!/bin/sh
+[ "$1 $2" != "version --format" ] || exec echo 24.0.9
+exec {real} "$@"
+"""
+    )
+    old.chmod(0o755)
+    code, told = refused(nothing, PATH=f"{tmp_path}:{nothing.engine.variables['PATH']}")
+    assert code == 4
+    assert told.startswith("Docker's engine is 24.0.9 on this computer, and 25.0 is the oldest")
+
+
 def test_an_engine_that_is_away_is_told(nothing: Workspace, tmp_path: Path) -> None:
     code, told = refused(nothing, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock")
     assert code == 4

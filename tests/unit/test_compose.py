@@ -254,3 +254,24 @@ def test_a_cells_error_is_told_in_one_line(problem: str, told: str) -> None:
 )
 def test_what_docker_says_last_ends_a_sentence(said: str, told: str) -> None:
     assert docker._last_line(said) == told
+
+
+@pytest.mark.parametrize(
+    ("part", "version", "old"),
+    [
+        ("engine", "24.0.9\n", True),
+        ("engine", "20.10.24+dfsg1", True),
+        ("engine", "25.0.0", False),
+        ("engine", "26.1.5+dfsg1\n", False),
+        ("engine", "dev", False),
+        ("plugin compose", "v2.23.3", True),
+        ("plugin compose", "2.24.0-1", False),
+        ("plugin compose", "5.0.1", False),
+    ],
+)
+def test_a_docker_that_cannot_ask_often_for_health_is_refused(
+    part: str, version: str, old: bool
+) -> None:
+    found = docker._too_old(part, version)
+    assert (found is not None) is old
+    assert found is None or version.strip() in str(found)

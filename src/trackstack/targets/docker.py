@@ -1,6 +1,7 @@
 """Docker as the kit needs it: its own commands, and what is wrong when they fail."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from trackstack.errors import MissingError, TrackstackError
 
 _TAIL = 12
 _HOW = "https://docs.docker.com/engine/install tells how to install it for each system."
+_OLDEST = {"engine": (25, 0), "plugin compose": (2, 24)}
+"""Of January 2024: the first that ask for health more often while a container starts."""
 
 
 def problem() -> MissingError | None:
@@ -39,7 +42,20 @@ def problem() -> MissingError | None:
                 f"It comes with Docker Desktop, and as the package docker-{plugin}-plugin "
                 f"(Debian: docker-{plugin}). {_HOW}",
             )
-    return None
+    plugin = _run("docker", "compose", "version", "--short").stdout
+    return _too_old("engine", engine.stdout) or _too_old("plugin compose", plugin)
+
+
+def _too_old(part: str, version: str) -> MissingError | None:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    oldest = _OLDEST[part]
+    if found is None or (int(found[1]), int(found[2])) >= oldest:
+        return None
+    return MissingError(
+        f"Docker's {part} is {version.strip()} on this computer, and "
+        f"{'.'.join(map(str, oldest))} is the oldest that will do.",
+        f"Bring Docker up to date. {_HOW}",
+    )
 
 
 def compose(folder: Path, *arguments: str) -> str:
