@@ -1,6 +1,5 @@
 """Doubles of two clouds' buckets: moto's S3, which checks keys, and fake-gcs-server."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import boto3
 import httpx
 import pytest
 
-from kits import CACHE, eventually, free_port
+from kits import eventually, free_port, made_once
 
 GCS_VERSION = "v1.56.1"
 BUCKET = "artifacts"
@@ -103,7 +102,9 @@ def running_gcs(folder: Path) -> Iterator[Gcs]:
     """fake-gcs-server with a bucket; the test is skipped where it cannot be built."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     flags = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory")
-    command = [str(_gcs_program()), *flags, "-external-url", url]
+    # It takes a minute or two.
+    program = made_once(f"fake-gcs-server-{GCS_VERSION}", _make_gcs) / "fake-gcs-server"
+    command = [str(program), *flags, "-external-url", url]
     with _running(command, f"{url}/_internal/healthcheck", folder / "gcs.txt"):
         asked = httpx.post(f"{url}/storage/v1/b", json={"name": BUCKET}, trust_env=False)
         asked.raise_for_status()
@@ -129,27 +130,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _gcs_program() -> Path:
-    """Built once for a version, which takes a minute or two, by whoever comes first."""
-    folder = CACHE / f"fake-gcs-server-{GCS_VERSION}"
-    program = folder / "fake-gcs-server"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "fake-gcs-server.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not program.is_file():
-            go = shutil.which("go")
-            if go is None:
-                pytest.skip("fake-gcs-server is built with Go, which is not installed")
-            begun = folder.with_name(f"{folder.name}.begun")
-            built = subprocess.run(
-                [go, "install", f"github.com/fsouza/fake-gcs-server@{GCS_VERSION}"],
-                env={**os.environ, "GOBIN": str(begun), "GOTOOLCHAIN": "local"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if "requires go >=" in built.stderr:
-                pytest.skip(f"this Go is too old for fake-gcs-server: {built.stderr}")
-            assert built.returncode == 0, f"fake-gcs-server cannot be built:\n{built.stderr}"
-            begun.rename(folder)
-    return program
+def _make_gcs(folder: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("fake-gcs-server is built with Go, which is not installed")
+    built = subprocess.run(
+        [go, "install", f"github.com/fsouza/fake-gcs-server@{GCS_VERSION}"],
+        env={**os.environ, "GOBIN": str(folder), "GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "requires go >=" in built.stderr:
+        pytest.skip(f"this Go is too old for fake-gcs-server: {built.stderr}")
+    assert built.returncode == 0, f"fake-gcs-server cannot be built:\n{built.stderr}"

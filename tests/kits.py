@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -134,22 +135,38 @@ def free_port() -> int:
             return port
 
 
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A file or folder of the cache, named with its version; whoever comes first makes it.
+
+    Args:
+        make: is given the place to make it at; others see it when it is whole.
+    """
+    ready = CACHE / name
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not ready.exists():
+            with TemporaryDirectory(prefix="new-", dir=CACHE) as new:
+                make(Path(new, "made"))
+                Path(new, "made").rename(ready)
+    return ready
+
+
 def seed_packages(machine: Path) -> None:
     """Give a machine the server's packages as hard links, so that a test need not install them.
 
     They are made once per lock by the agent's own step, in a deploy of their own.
     """
     name = content_id(lock.for_mlflow(lock.DEFAULT_MLFLOW))
+
+    def make(folder: Path) -> None:
+        with running_kit(folder.with_name("home")) as maker:
+            maker.run("deploy", "local", "--port", str(maker.port))
+            maker.run("destroy", "--yes")
+            (maker.machine() / "packages" / name).rename(folder)
+
     version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    ready = CACHE / f"packages-{name}-{version}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "packages.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not ready.is_dir():
-            with running_kit(CACHE / "home") as maker:
-                maker.run("deploy", "local", "--port", str(maker.port))
-                maker.run("destroy", "--yes")
-                (maker.machine() / "packages" / name).rename(ready)
+    ready = made_once(f"packages-{name}-{version}", make)
     (machine / "packages").mkdir(parents=True)
     subprocess.run(["cp", "-al", ready, machine / "packages" / name], check=True)
 

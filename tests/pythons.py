@@ -4,7 +4,6 @@ uv has them from GitHub. No package registry has these archives, but a Go module
 them: https://github.com/kluctl/go-embed-python, made from https://github.com/astral-sh/python-build-standalone.
 """
 
-import fcntl
 import gzip
 import hashlib
 import http.server
@@ -19,12 +18,11 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from engine.world.serving import Server, serving
-from kits import CACHE
+from kits import made_once
 
 VERSION = "3.14.6"
 VARIABLE = "UV_PYTHON_DOWNLOADS_JSON_URL"
@@ -35,7 +33,7 @@ _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 @contextmanager
 def offered(address: str) -> Iterator[str]:
     """Offer a Python to whoever reaches an address of this computer; the URL of uv's list."""
-    archive = _archive()
+    archive = made_once(f"python-{VERSION}-{platform.machine()}.tar.gz", _make_archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -73,35 +71,21 @@ def _told(url: str, digest: str) -> dict[str, object]:
     }
 
 
-def _archive() -> Path:
-    """Made once for a version, by whoever comes first."""
-    made = CACHE / f"python-{VERSION}-{platform.machine()}.tar.gz"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "python.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not made.is_file():
-            go = shutil.which("go")
-            if go is None:
-                pytest.skip("a Python to be fetched comes with a Go module: Go is not installed")
-            with TemporaryDirectory(prefix="new-", dir=CACHE) as new:
-                begun = Path(new, "python.tar.gz")
-                _pack(_downloaded(go, Path(new)), begun)
-                begun.rename(made)
-    return made
-
-
-def _downloaded(go: str, folder: Path) -> Path:
+def _make_archive(to: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("a Python to be fetched comes with a Go module: Go is not installed")
     done = subprocess.run(
         [go, "mod", "download", "-json", _MODULE],
-        cwd=folder,
-        env={**os.environ, "GOMODCACHE": str(folder / "go"), "GOFLAGS": "-modcacherw"},
+        cwd=to.parent,
+        env={**os.environ, "GOMODCACHE": str(to.with_name("go")), "GOFLAGS": "-modcacherw"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, f"{_MODULE} cannot be had:\n{done.stdout}{done.stderr}"
     embedded = Path(json.loads(done.stdout)["Dir"], "python", "internal", "data")
-    return embedded / f"linux-{_GO_NAMES[platform.machine()]}"
+    _pack(embedded / f"linux-{_GO_NAMES[platform.machine()]}", to)
 
 
 def _pack(embedded: Path, to: Path) -> None:

@@ -1,17 +1,14 @@
 """What a new data volume holds already, so that a test installs nothing: made once, then linked."""
 
-import fcntl
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import uv
 
-from kits import CACHE, seed_packages
+from kits import CACHE, made_once, seed_packages
 from trackstack import agent_archive, lock
 from trackstack.desired import content_id
 
@@ -33,28 +30,15 @@ def seed(volume: Path, cloud: str) -> None:
     server = lock.for_mlflow(lock.DEFAULT_MLFLOW, DRIVERS[cloud])
     name = content_id(server)
     _link(
-        _made_once(f"packages-{name}", lambda folder: _make_server(folder, server)),
+        made_once(f"packages-{name}-{_PYTHON}", lambda folder: _make_server(folder, server)),
         volume / "machine" / "packages" / name,
     )
     agent = agent_archive.lock(cloud)
     name = hashlib.sha256(agent.encode()).hexdigest()
     _link(
-        _made_once(f"agent-{name[:16]}", lambda folder: _make_agent(folder, agent)),
+        made_once(f"agent-{name[:16]}-{_PYTHON}", lambda folder: _make_agent(folder, agent)),
         volume / "agent" / name,
     )
-
-
-def _made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache; whoever comes first makes it."""
-    ready = CACHE / f"{name}-{_PYTHON}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not ready.is_dir():
-            with TemporaryDirectory(prefix="new-", dir=CACHE) as new:
-                make(Path(new, "made"))
-                Path(new, "made").rename(ready)
-    return ready
 
 
 def _make_server(folder: Path, wanted: str) -> None:
