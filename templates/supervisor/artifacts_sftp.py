@@ -58,7 +58,7 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
         upload = self._begin(artifact_file_name, artifact_path)
         try:
             while block := stream.read(_BLOCK):
-                upload.file.write(block)
+                upload.write(block)
             self._end(upload)
         except BaseException:
             self._give_up(upload)
@@ -77,9 +77,9 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
             async for chunk in chunks:
                 block += chunk
                 if len(block) >= _BLOCK:
-                    await asyncio.to_thread(upload.file.write, bytes(block))
+                    await asyncio.to_thread(upload.write, bytes(block))
                     block.clear()
-            await asyncio.to_thread(upload.file.write, bytes(block))
+            await asyncio.to_thread(upload.write, bytes(block))
             await asyncio.to_thread(self._end, upload)
         except BaseException:
             await asyncio.to_thread(self._give_up, upload)
@@ -149,12 +149,19 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
             sftp = self._connect()
             file = make(sftp)
         file.MAX_REQUEST_SIZE = _REQUEST
-        # What was written is acknowledged at the end, and not each time.
+        # Not each time is waited for the answer: `_end` looks whether all has arrived.
         file.set_pipelined(True)
         return _Upload(sftp, file, begun, posixpath.join(folder, name))
 
     def _end(self, upload: "_Upload") -> None:
         upload.file.close()
+        arrived = upload.sftp.stat(upload.begun).st_size
+        if arrived != upload.size:
+            # paramiko passes over the answers to what was written last.
+            raise MlflowException(
+                f"The SFTP server with the artifacts took {arrived} of {upload.size} bytes: "
+                "its disk may be full."
+            )
         upload.sftp.posix_rename(upload.begun, upload.name)
         self._keep(upload.sftp)
 
@@ -226,14 +233,19 @@ class Artifacts(StreamUploadMixin, ArtifactRepository):  # type: ignore[misc]  #
             self._idle.put(sftp)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Upload:
-    """A file under way, with the connection it goes over."""
+    """A file under way, with the connection it goes over, and how much of it was sent."""
 
     sftp: paramiko.SFTPClient
     file: paramiko.SFTPFile
     begun: str
     name: str
+    size: int = 0
+
+    def write(self, block: bytes) -> None:
+        self.file.write(block)
+        self.size += len(block)
 
 
 def _transport(connection: socket, **options: Any) -> paramiko.Transport:

@@ -10,9 +10,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
 from compose.engine import Engine
 from compose.workspace import OWNER, Workspace, a_workspace
 from kits import eventually
+from trackstack.tracking import http_client
 
 BACK_SECONDS = 90
 
@@ -47,6 +50,39 @@ def test_of_a_client_that_hangs_up_in_mid_upload_nothing_stays(workspace: Worksp
 
     workspace.engine.inside(begin_and_hang_up)
     assert eventually(lambda: kept_of(workspace, "hung-up") == ""), kept_of(workspace, "hung-up")
+
+
+def test_what_the_artifact_store_has_no_room_for_is_refused_and_leaves_nothing(
+    workspace: Workspace,
+) -> None:
+    workspace.inside("sftp", "mkdir", "-p", "/artifacts/full")
+    owner = workspace.inside("sftp", "stat", "-c", "uid=%u,gid=%g", "/artifacts").stdout.strip()
+    mount = f"mount -t tmpfs -o size=1m,mode=0700,{owner} tmpfs /artifacts/full"
+    in_sftp(workspace, mount)
+    password = workspace.client_variables()["MLFLOW_TRACKING_PASSWORD"]
+    place = f"{workspace.url}/api/2.0/mlflow-artifacts/artifacts/full/file.bin"
+
+    def send(size: int) -> httpx.Response:
+        with http_client(workspace.url, workspace.authorities, (OWNER, password)) as client:
+            return client.put(place, content=os.urandom(size))
+
+    try:
+        assert workspace.engine.inside(lambda: send(100_000)).status_code == 200
+        refused = workspace.engine.inside(lambda: send(8 << 20))
+        left = workspace.inside("sftp", "sh", "-c", "cd /artifacts/full; stat -c '%s %n' * .*new")
+    finally:
+        in_sftp(workspace, "umount /artifacts/full")
+    assert refused.status_code == 500, refused.text
+    assert left.stdout.splitlines() == ["100000 file.bin"], "the older file is not what it was"
+
+
+def in_sftp(workspace: Workspace, command: str) -> None:
+    """Do something as root where the artifact store's files are, as nothing in there may."""
+    container = workspace.containers()["sftp"]
+    image = f"{workspace.project_name}-sftp"
+    enter = ("nsenter", "--target", "1", "--mount", "--", *command.split())
+    flags = ("--privileged", "--user", "0", "--pid", f"container:{container}", "--entrypoint")
+    workspace.engine.docker("run", "--rm", *flags, enter[0], image, *enter[1:])
 
 
 def test_a_server_that_does_not_run_is_told_at_once(workspace: Workspace) -> None:

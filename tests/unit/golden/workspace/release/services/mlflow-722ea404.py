@@ -25,7 +25,7 @@ from mlflow.store.artifact.artifact_repository_registry import _artifact_reposit
 
 def artifacts(*place, **more):
     """The kit's own way to artifacts; imported when a worker first needs it."""
-    spec = importlib.util.spec_from_file_location("artifacts", "services/mlflow-3e7efc94.artifacts.py")
+    spec = importlib.util.spec_from_file_location("artifacts", "services/mlflow-722ea404.artifacts.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Artifacts(*place, **more)
