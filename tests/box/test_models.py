@@ -201,7 +201,8 @@ def test_a_hostile_model_and_its_setup_py_reach_nothing(serving: Serving) -> Non
         "write:/var/lib/trackstack/environment/pyvenv.cfg",
     ]
     built = [*shared, "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1/livez"]
-    nosy, evil = serving.log(["nosy", "nosy"], ["built", json.dumps(built), 0])
+    proof = f"{MACHINE}/data/started"
+    nosy, evil = serving.log(["nosy", "nosy"], ["built", json.dumps(built), 0, proof])
     serving.models("serve", nosy)
     serving.models("serve", evil, "--as", "built")
     places = [*shared, *(f"unix:{each}" for each in sockets)]
@@ -214,6 +215,8 @@ def test_a_hostile_model_and_its_setup_py_reach_nothing(serving: Serving) -> Non
     told = json.loads(serving.predictions("built", {"inputs": [1]})[0])
     seen = {place: told[place] for place in built if not told[place].startswith("refused")}
     assert not seen, "a setup.py reached something"
+    outside = "a Python was started outside the walls, with the packages"
+    assert guest.attempt(f"test -e {proof}").returncode == 1, outside
     users = guest.run("systemctl show --value -p User 'trackstack-model@*.service'").split()
     pids = guest.run("systemctl show --value -p MainPID 'trackstack-model@*.service'").split()
     owners = {guest.run(f"stat -c %u /proc/{pid}").strip() for pid in pids}

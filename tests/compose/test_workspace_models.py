@@ -157,8 +157,14 @@ def test_a_hostile_model_and_its_setup_py_reach_nothing_but_other_models(
         "write:/usr/lib/mine",
         f"write:{MACHINE}/models/mine",
     ]
-    built = [*shared, "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1/livez"]
-    nosy, evil = serving.log(["nosy", "nosy"], ["built", json.dumps(built), 0])
+    built = [
+        *shared,
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1/livez",
+        "http://jupyter:8888/api",
+    ]
+    proof = f"{MACHINE}/data/started"
+    nosy, evil = serving.log(["nosy", "nosy"], ["built", json.dumps(built), 0, proof])
     serving.serve(nosy)
     serving.serve(evil, "--as", "built")
     places = [*shared, f"unix:{mlflow}"]
@@ -170,6 +176,9 @@ def test_a_hostile_model_and_its_setup_py_reach_nothing_but_other_models(
     told = json.loads(serving.predictions("built", {"inputs": [1]})[0])
     seen = {place: told[place] for place in built if not told[place].startswith("refused")}
     assert not seen, "a setup.py reached something"
+    assert workspace.inside("tracking", "ls", f"{MACHINE}/data/started").returncode != 0, (
+        "a Python was started outside the walls, with the packages"
+    )
     for name in ("nosy", "built", "steady"):
         workspace.run("models", "stop", name)
     assert serving.listed() == {}

@@ -91,7 +91,7 @@ class Nosy(PythonModel):
 
 
 SETUP = """
-import json, os, socket, time, urllib.request
+import json, os, socket, sys, time, urllib.request
 from setuptools import setup
 
 def attempt(what):
@@ -114,7 +114,12 @@ for place in {places!r}:
         told[place] = attempt(lambda: open(where, "w").write("mine"))
 time.sleep({seconds})  # a build that takes a while
 open("evil.py", "w").write("told = %r\\n" % json.dumps(told))
-setup(name="evil", version="1.0", py_modules=["evil"])
+# Every Python that starts with these packages runs it.
+proof = {proof!r}
+told = "import os; os.path.isdir(os.path.dirname(%r)) and open(%r, 'w').close()\\n" % (proof, proof)
+open("evil.pth", "w").write(told)
+packages = "lib/python%d.%d/site-packages" % sys.version_info[:2]
+setup(name="evil", version="1.0", py_modules=["evil"], data_files=[(packages, ["evil.pth"])])
 """
 
 
@@ -158,14 +163,14 @@ def alias_of(name, version, alias):
     return f"models:/{name}/{version}"
 
 
-def built(places, seconds):
+def built(places, seconds, proof):
     """A model among a run's artifacts; a package that it wants lies beside it, to be built."""
     with tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
         made = Path(folder) / "built"
         mlflow.pyfunc.save_model(made, python_model=Built(), pip_requirements=SMALL)
         source = Path(folder) / "evil-1.0"
         source.mkdir()
-        (source / "setup.py").write_text(SETUP.format(places=places, seconds=seconds))
+        (source / "setup.py").write_text(SETUP.format(places=places, seconds=seconds, proof=proof))
         with tarfile.open(made / "evil-1.0.tar.gz", "w:gz") as archive:
             archive.add(source, "evil-1.0")
         with (made / "requirements.txt").open("a") as requirements:
@@ -211,7 +216,7 @@ KINDS = {
     "nosy": lambda name: pyfunc(name, Nosy(), []),
     "absent": lambda name: pyfunc(name, Greedy(), ["toolz==99.99"]),
     "of_python": of_python,
-    "built": lambda places, seconds: built(json.loads(places), seconds),
+    "built": lambda places, *rest: built(json.loads(places), *rest),
 }
 
 if __name__ == "__main__":

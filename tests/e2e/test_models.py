@@ -396,7 +396,8 @@ def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving)
         f"write:{mlflow}",
         "write:/usr/lib/mine",
     ]
-    (built,) = steady.log(["built", json.dumps(places), 8])
+    proof = Path(steady.environment["HOME"]) / "started"
+    (built,) = steady.log(["built", json.dumps(places), 8, str(proof)])
     with steady.start("models", "serve", built, "--as", "built") as serving:
         assert eventually(lambda: steady.listed().get("built", {}).get("doing") is not None, 30)
         began = time.monotonic()
@@ -410,6 +411,7 @@ def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving)
     got = json.loads(steady.predictions("built", {"inputs": [1]})[0])
     seen = {place: got[place] for place in places if not got[place].startswith("refused")}
     assert not seen
+    assert not proof.exists(), "a Python was started outside the walls, with the packages"
     steady.run("models", "stop", "built")
 
 

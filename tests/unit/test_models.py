@@ -1,10 +1,12 @@
 """Served models: what is decided about them, with tables."""
 
+import errno
 import io
 import os
 import tarfile
 import time
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from trackstack.agent.models.environments import Wanted
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.mlflow import AwayError
 from trackstack.agent.models.registry import Found, NotFoundError
+from trackstack.agent.models.settings import Settings, settings_file
 from trackstack.agent.models.walls import Walls
 from trackstack.desired import ModelReport, Models, ServedModel, audit_key
 from trackstack.errors import UsageError
@@ -255,6 +258,14 @@ def test_the_way_out_leads_to_others_only(address: str, may: bool) -> None:
     assert outlet.may_be_reached(address) is may
 
 
+def test_from_a_container_the_way_out_leads_to_nothing_beside_it() -> None:
+    beside = [ip_network("172.18.0.0/16"), ip_network("fd00:1::/64")]
+    for address in ("172.18.0.1", "172.18.200.7", "fd00:1::9", "::ffff:172.18.0.3"):
+        assert not outlet.may_be_reached(address, beside), address
+    assert outlet.may_be_reached("172.19.0.1", beside)
+    assert ip_network("127.0.0.0/8") in outlet.networks_here()
+
+
 TABLE = """\
 Num       RefCount Protocol Flags    Type St Inode Path
 0000: 00000002 00000000 00010000 0001 01 1 run/models/model-a.1/socket.new
@@ -400,11 +411,13 @@ def test_the_doctor_says_how_a_model_does(report: dict[str, Any], level: str, to
 
 
 class FakeWalls(FakeMachine):
-    """Servers that only seem to run."""
+    """Servers that only seem to run; `taken` is what each has in memory, if that is known."""
+
+    taken: int | None = None
 
     def memory(self, _: str) -> int | None:
-        """None: nothing runs."""
-        return None
+        """Of every server."""
+        return self.taken
 
 
 @pytest.fixture
@@ -426,6 +439,48 @@ def test_a_server_that_loads_for_minutes_is_let_be(
     monkeypatch.setattr(keeper.time, "monotonic", lambda: now + 200)
     served.look()
     assert cast("FakeWalls", served.walls).told == []
+
+
+def test_while_mlflow_is_away_nothing_is_said_of_what_was_asked_for_since(served: Keeper) -> None:
+    served.look()
+    assert (served.report.desired, served.report.state) == (1, "preparing")
+    assert served.report.doing == "waiting for MLflow"
+
+
+def test_a_server_is_measured_by_its_own_limit_and_not_by_the_next_ones(served: Keeper) -> None:
+    settings = Settings(
+        version="1", files="f", environment="e", memory_mb=512, request_mb=1, seconds=5
+    )
+    Path("services").mkdir()
+    settings_file("model-churn.12345678").write_text(settings.model_dump_json())
+    walls = cast("FakeWalls", served.walls)
+    walls.taken = 300 << 20
+    served.wanted = ServedModel(uri="models:/churn/3", memory_mb=256)
+    served.look()
+    assert walls.told == [], "what served before was ended by a limit that it never had"
+    walls.taken = 600 << 20
+    served.look()
+    assert "more than the 512 MB" in str(served.report.reason)
+
+
+def test_what_cannot_be_stored_is_tried_again_later_and_leaves_nothing(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found(version="2", files="mlflow-artifacts:/1/x")
+    tries = []
+
+    def no_space(_: object, staged: Path) -> None:
+        tries.append(staged)
+        staged.mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "No space left on device", "model.pkl")
+
+    monkeypatch.setattr(keeper.registry, "find", lambda *_: found)
+    monkeypatch.setattr(keeper.mlflow, "download", no_space)
+    for _ in range(3):
+        served.look()
+    assert len(tries) == 1, "it was fetched again at once"
+    assert not tries[0].exists()
+    assert served.report.reason == "No space left on device: model.pkl"
 
 
 def test_a_server_that_answers_no_more_is_started_again(

@@ -23,7 +23,7 @@ from trackstack.agent import folders
 from trackstack.agent.machine import StepError, tail
 from trackstack.agent.models import inside, outlet, room
 from trackstack.agent.models.settings import Settings, listen, settings_file, settings_of, socket_of
-from trackstack.agent.models.walls import Task, View
+from trackstack.agent.models.walls import Task, View, too_long
 
 _log = logging.getLogger("trackstack.models")
 
@@ -127,14 +127,22 @@ class Contained:
         }
         try:
             with ExitStack() as stack:
+                # Beside it are the workspace's other services.
+                way = (
+                    outlet.running(door, closed=outlet.networks_here())
+                    if task.network
+                    else nullcontext()
+                )
                 files = [
                     stack.enter_context(open(task.question or os.devnull, "rb")),  # noqa: PTH123
                     stack.enter_context(task.answer.open("wb")),
                     stack.enter_context(log.open("ab")),
                 ]
-                stack.enter_context(outlet.running(door) if task.network else nullcontext())
+                stack.enter_context(way)
                 self._order(order, [each.fileno() for each in files])
-                self._wait(lambda: name not in self._up, None)
+                if not self._wait(lambda: name not in self._up, task.seconds):
+                    self.stop(name)
+                    raise too_long(problem, task)
             if self._status.pop(name, 1) != 0:
                 raise StepError(problem, tail(log))
         finally:

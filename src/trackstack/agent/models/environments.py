@@ -34,8 +34,12 @@ _WHOLE = ".whole"
 """In an environment that can be used; its time is that of the last use."""
 
 _FASTER = ("httptools", "uvloop")
+"""https://uvicorn.dev/installation/ names these; without them it parses HTTP in Python."""
 _OF_PACKAGES = frozenset((name,) for name in ("lib", "bin", "include", "share", "etc"))
-_PACK = 'made=$1; shift; mkdir -p "$made"; "$@" >&2 && exec tar -cf - -C "$made" .'
+_PACK = (
+    'made=$1 speed=$2; shift 2; mkdir -p "$made"; "$@" -r "$0" >&2 || exit; '
+    '"$@" --no-deps $speed >&2; exec tar -cf - -C "$made" .'
+)
 
 _log = logging.getLogger("trackstack.models")
 _making: dict[str, Lock] = {}
@@ -116,7 +120,6 @@ def ensure(wanted: Wanted, walls: Walls) -> None:
             (wanted.folder / _WHOLE).touch()
             return
         _make(wanted, walls)
-        _speed_up(wanted.folder)
         os.sync()
         (wanted.folder / _WHOLE).touch()
 
@@ -141,8 +144,11 @@ def _make(wanted: Wanted, walls: Walls) -> None:
     folder = wanted.folder
     if wanted.is_plain:
         _begin(wanted)
+        _speed_up(folder)
+        requirements = str(folder.absolute() / "requirements.txt")
+        install = _install(uv.find_uv_bin(), folder.absolute(), "--no-build")
         try:
-            run(_install(uv.find_uv_bin(), folder.absolute(), "--no-build"), problem)
+            run([*install, "-r", requirements], problem)
         except StepError:
             _log.info("%s: something has to be built, or is not there at all", wanted.id)
         else:
@@ -168,14 +174,12 @@ def _make(wanted: Wanted, walls: Walls) -> None:
 def _speed_up(folder: Path) -> None:
     """Have uvicorn, which serves the model, use what it takes for speed where it is there.
 
-    https://uvicorn.dev/installation/ names these; without them it parses HTTP in Python.
+    Before anything else is in there: uv starts the environment's Python to ask about it, and that
+    runs what foreign packages say in .pth files.
     """
-    install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-build", "--no-deps"]
+    install = _install(uv.find_uv_bin(), folder.absolute(), "--no-build", "--no-deps")
     try:
-        run(
-            [*install, "--python", str(folder / "bin" / "python"), *_FASTER],
-            "what uvicorn uses for speed could not be installed",
-        )
+        run([*install, *_FASTER], "what uvicorn uses for speed could not be installed")
     except StepError as error:
         _log.info("%s: %s", folder.name, told_by(error))
 
@@ -196,15 +200,15 @@ def _begin(wanted: Wanted) -> None:
 
 def _install(uv_: str, environment: Path, *flags: str) -> list[str]:
     python = str(environment / "bin" / "python")
-    install = [uv_, "pip", "install", "--quiet", "--python", python, *flags]
-    return [*install, "-r", str(environment / "requirements.txt")]
+    return [uv_, "pip", "install", "--quiet", "--python", python, *flags]
 
 
 def _build(view: View) -> list[str]:
     """Build and install beside the environment, and print that as an archive."""
     made = str(view.scratch / "made")
     install = _install(str(view.uv), view.environment, "--prefix", made)
-    command = ["/bin/sh", "-c", _PACK, "sh", made, *install]
+    requirements = str(view.environment / "requirements.txt")
+    command = ["/bin/sh", "-c", _PACK, requirements, made, " ".join(_FASTER), *install]
     if view.way_out is None:
         return command
     python = str(view.environment / "bin" / "python")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import logging
+import os
 import re
 import shutil
 import time
@@ -72,6 +73,7 @@ class Keeper:
     trial: int = 0
     tried: ModelTrial | None = None
     _looked_at: int = 0
+    _taken_up: int = 0
     _trouble: Trouble | None = None
     _down: Trouble | None = None
     _mute_from: float = field(default_factory=lambda: time.monotonic() + _START_SECONDS)
@@ -104,15 +106,16 @@ class Keeper:
             self._take_up(wanted)
         except mlflow.AwayError as error:
             _log.warning("%s: %s", self.name, error.problem)
-            self._tell(wanted, None)
+            # Of what is wanted since, nothing is known yet.
+            unknown = self._taken_up != self._looked_at and self._down is None
+            self._tell(wanted, None, "waiting for MLflow" if unknown else None)
         except StepError as error:
             _log.error("%s: %s\n%s", self.name, error.problem, error.output)
             self._tell(wanted, told_by(error))
-        except OSError as error:
-            self._tell(wanted, f"{error.strerror or error}: {error.filename or 'no file named'}")
         except Exception as error:  # the others' keepers, and the next look, must go on
-            _log.exception("%s", self.name)
-            self._tell(wanted, f"{type(error).__name__}: {error}")
+            if not isinstance(error, OSError):
+                _log.exception("%s", self.name)
+            self._tell(wanted, _told(error))
 
     def _take_up(self, wanted: ServedModel) -> None:
         self._mend()
@@ -122,8 +125,8 @@ class Keeper:
         except registry.NotFoundError as error:
             raise StepError(str(error)) from error
         service = service_of(self.name, found, wanted)
-        if service == served(self.name):
-            self._trouble = None
+        if service == served(self.name) and environment_is_there(service):
+            self._trouble, self._taken_up = None, self._looked_at
             self._retire_all_but(service)
             self._tell(wanted, None)
             return
@@ -138,11 +141,11 @@ class Keeper:
             self._switch_to(found, service, wanted)
         except mlflow.AwayError:
             raise
-        except StepError as error:
-            self._trouble = after(trouble, service, told_by(error), time.monotonic())
+        except Exception as error:
+            self._trouble = after(trouble, service, _told(error), time.monotonic())
             self._retire_all_but(served(self.name))
             raise
-        self._trouble = None
+        self._trouble, self._taken_up = None, self._looked_at
         self._tell(wanted, None)
 
     def _try(self) -> None:
@@ -158,8 +161,10 @@ class Keeper:
         if service is None or self.leaves.is_set():
             return
         ended = "its server ended"
-        if self._too_large(service, self.wanted):
-            ended = f"its server took more than the {self.wanted.memory_mb} MB it may have"
+        settings = known(service)
+        most = (settings or self.wanted).memory_mb  # its own, and not what a newer one is to have
+        if self._too_large(service, most):
+            ended = f"its server took more than the {most} MB it may have"
             self.walls.stop(service)
         elif self.walls.running(service):
             if time.monotonic() < self._mute_from:
@@ -178,8 +183,12 @@ class Keeper:
         if not files.is_dir():
             # By this name: no other model's keeper may be at the same files.
             staged = folders.MODEL_FILES / f"new-{self.name}"
-            mlflow.download(found, staged)
-            staged.rename(files)
+            try:
+                mlflow.download(found, staged)
+                os.sync()  # else a power cut might leave empty files under a name that counts
+                staged.rename(files)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
         self._doing(wanted, f"installing the packages of version {found.version}")
         files.touch()
         environment = environments.wanted_by(files, _mlflow_version())
@@ -200,9 +209,9 @@ class Keeper:
             raise StepError("it is no longer wanted")
         older = served(self.name)
         link(folders.SERVED / self.name, _target(service))
-        if older is not None:
+        if older is not None and older != service:
             # Whoever the older one has taken in is answered by it.
-            connections.wait_until_none(socket_of(older), wanted.seconds)
+            connections.wait_until_none(socket_of(older), (known(older) or wanted).seconds)
             if not pings(service):
                 link(folders.SERVED / self.name, _target(older))
                 log = tail(folders.model_log(service))
@@ -217,7 +226,7 @@ class Keeper:
         example = files / EXAMPLE
         if example.is_file():
             self._must_take(example, service, wanted)
-        if self._too_large(service, wanted):
+        if self._too_large(service, wanted.memory_mb):
             raise StepError(f"it takes more than the {wanted.memory_mb} MB it may have")
 
     def _must_take(self, example: Path, service: str, wanted: ServedModel) -> None:
@@ -227,9 +236,8 @@ class Keeper:
             status, text = answer or ("nothing", "")
             raise StepError(f"its own input example is answered with {status}", text)
 
-    def _too_large(self, service: str, wanted: ServedModel) -> bool:
-        """Whether a server has more in memory than it may."""
-        return (self.walls.memory(service) or 0) > wanted.memory_mb << 20
+    def _too_large(self, service: str, most_mb: int) -> bool:
+        return (self.walls.memory(service) or 0) > most_mb << 20
 
     def _retire_all_but(self, kept: str | None) -> None:
         for service in services_of(self.name):
@@ -308,6 +316,20 @@ def stop_serving(walls: Walls, name: str) -> None:
         retire_model(walls, service)
 
 
+def environment_is_there(service: str) -> bool:
+    """Whether a server's packages can be used: an update may have taken their Python away."""
+    settings = known(service)
+    return settings is not None and (Path(settings.environment) / "bin" / "python").exists()
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, StepError):
+        return told_by(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or 'no file named'}"
+    return f"{type(error).__name__}: {error}"
+
+
 def _target(service: str) -> Path:
     return Path("..") / (folders.MODEL_SERVERS / service).relative_to(folders.RUN)
 
@@ -320,12 +342,18 @@ def _mlflow_version() -> str:
     raise StepError("no MLflow serves yet")
 
 
-def version_of(service: str | None) -> str | None:
-    """The version of a model that a service serves."""
+def known(service: str | None) -> Settings | None:
+    """A server's settings; None of what is not served, or was left half by a power cut."""
     try:
-        return settings_of(service).version if service else None
+        return settings_of(service) if service else None
     except (OSError, ValueError):
         return None
+
+
+def version_of(service: str | None) -> str | None:
+    """The version of a model that a service serves."""
+    settings = known(service)
+    return settings.version if settings else None
 
 
 def retire_model(walls: Walls, service: str) -> None:

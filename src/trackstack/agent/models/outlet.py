@@ -8,16 +8,18 @@ cloud tells a machine its credentials.
 import socket
 import socketserver
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import psutil
+
+Network = IPv4Network | IPv6Network
 
 _MOST_HEAD = 64 * 1024
 _CONNECT_SECONDS = 20
@@ -64,8 +66,8 @@ sys.exit(subprocess.call(sys.argv[2:], env={**os.environ, **proxies}))
 """Run within the walls: has a port there lead to the proxy's socket, and runs a command with it."""
 
 
-def may_be_reached(address: str) -> bool:
-    """Whether an IP address is neither this computer nor one that tells credentials."""
+def may_be_reached(address: str, closed: Collection[Network] = ()) -> bool:
+    """Whether an IP address is neither this computer nor closed, and tells no credentials."""
     read = ip_address(address.partition("%")[0])
     if isinstance(read, IPv6Address) and read.ipv4_mapped is not None:
         read = read.ipv4_mapped
@@ -77,14 +79,28 @@ def may_be_reached(address: str) -> bool:
         or read.is_multicast
         or str(read) in _TELLING
         or str(read) in own
+        or any(read in network for network in closed)
     )
 
 
+def networks_here() -> list[Network]:
+    """The networks that this computer, or container, is in."""
+    found = [each for those in psutil.net_if_addrs().values() for each in those]
+    return [
+        ip_network(
+            (each.address.partition("%")[0], int(ip_address(each.netmask)).bit_count()), False
+        )
+        for each in found
+        if each.family in (socket.AF_INET, socket.AF_INET6) and each.netmask
+    ]
+
+
 @contextmanager
-def running(path: Path, mode: int = 0o600) -> Iterator[None]:
-    """The proxy on a socket, as long as it is needed."""
+def running(path: Path, mode: int = 0o600, closed: Collection[Network] = ()) -> Iterator[None]:
+    """The proxy on a socket, as long as it is needed; it leads to no closed network either."""
     path.unlink(missing_ok=True)
     server = _Server(str(path), _Request)
+    server.closed = closed
     path.chmod(mode)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -104,6 +120,7 @@ class _RefusedError(Exception):
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 128
+    closed: Collection[Network] = ()
 
     def handle_error(self, *_: object) -> None:
         """Quiet: one of both sides went away."""
@@ -111,6 +128,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
 class _Request(socketserver.BaseRequestHandler):
     request: socket.socket
+    server: _Server
 
     def handle(self) -> None:
         head = _head(self.request)
@@ -122,7 +140,9 @@ class _Request(socketserver.BaseRequestHandler):
             self._say(HTTPStatus.BAD_REQUEST)
             return
         try:
-            out, through = _connect(parts.hostname, parts.port or (443 if tls else 80), tls)
+            out, through = _connect(
+                parts.hostname, parts.port or (443 if tls else 80), tls, self.server.closed
+            )
         except _RefusedError:
             self._say(HTTPStatus.FORBIDDEN)
             return
@@ -160,10 +180,12 @@ def _head(asker: socket.socket) -> bytes:
     return head
 
 
-def _connect(host: str, port: int, tls: bool) -> tuple[socket.socket, bytes | None]:
+def _connect(
+    host: str, port: int, tls: bool, closed: Collection[Network]
+) -> tuple[socket.socket, bytes | None]:
     """A connection to where somebody wants to go, and what to tell a proxy that lies between."""
     proxy = None if proxy_bypass(host) else getproxies().get("https" if tls else "http")
-    address = _address(host, port, must_be_known=proxy is None)
+    address = _address(host, port, closed, must_be_known=proxy is None)
     if proxy is None:
         # To what was looked at: the name might mean another address when it is asked again.
         return _reach(address, port), None
@@ -175,7 +197,7 @@ def _connect(host: str, port: int, tls: bool) -> tuple[socket.socket, bytes | No
     return _reach(str(between.hostname), between.port or 80), through
 
 
-def _address(host: str, port: int, must_be_known: bool) -> str:
+def _address(host: str, port: int, closed: Collection[Network], must_be_known: bool) -> str:
     try:
         found = {
             str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -184,7 +206,7 @@ def _address(host: str, port: int, must_be_known: bool) -> str:
         if must_be_known:
             raise
         return host
-    if not all(map(may_be_reached, found)):
+    if not all(may_be_reached(each, closed) for each in found):
         raise _RefusedError(host)
     return min(found, key=lambda each: isinstance(ip_address(each), IPv6Address))
 

@@ -13,7 +13,7 @@ from trackstack.agent.machine import OUTPUT_TAIL, Machine, StepError
 from trackstack.agent.models import bubblewrap, outlet
 from trackstack.agent.models.environments import python_places
 from trackstack.agent.models.settings import Settings, settings_file
-from trackstack.agent.models.walls import AroundServices, Task, View
+from trackstack.agent.models.walls import AroundServices, Task, View, too_long
 from trackstack.agent.processes import MARK, SERVICE
 
 _DEFINITION = """\
@@ -104,9 +104,19 @@ def belongings() -> dict[str, str]:
 def _run(command: list[str], task: Task, variables: dict[str, str], problem: str) -> None:
     question = os.devnull if task.question is None else task.question
     with open(question, "rb") as asked, task.answer.open("wb") as answer:  # noqa: PTH123  or a name
-        done = subprocess.run(
-            command, stdin=asked, stdout=answer, stderr=subprocess.PIPE, env=variables, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdin=asked,
+                stdout=answer,
+                stderr=subprocess.PIPE,
+                env=variables,
+                cwd=task.files,
+                timeout=task.seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise too_long(problem, task) from error
     if done.returncode != 0:
         raise StepError(problem, done.stderr.decode(errors="replace")[-OUTPUT_TAIL:])
 
@@ -114,5 +124,8 @@ def _run(command: list[str], task: Task, variables: dict[str, str], problem: str
 def _put(file: Path, text: str) -> None:
     """Put a file in the services folder, which the agent clears of what is begun there."""
     new = folders.MODEL_FILES / f".{file.name}"
-    new.write_text(text)
+    with new.open("w") as written:
+        written.write(text)
+        written.flush()
+        os.fsync(written.fileno())
     new.replace(file)

@@ -13,6 +13,8 @@ from trackstack.desired import ModelTrial
 
 _MOST_BYTES = 256 * 1024
 """Of an example, and of a prediction: both go into a document in the control store."""
+_LOAD_SECONDS = 300
+"""What loading may take, besides a request's own time."""
 
 
 def tried(name: str, service: str, asked: int, walls: Walls) -> ModelTrial:
@@ -41,6 +43,7 @@ def tried(name: str, service: str, asked: int, walls: Walls) -> ModelTrial:
         variables=inside.variables,
         answer=answer,
         question=example,
+        seconds=settings.seconds + _LOAD_SECONDS,
     )
     try:
         walls.run(task, "its own code predicts nothing")

@@ -29,7 +29,7 @@ from trackstack.agent import folders
 from trackstack.agent.machine import StepError, tail
 from trackstack.agent.models import inside, outlet
 from trackstack.agent.models.settings import Settings, listen, settings_file, settings_of, socket_of
-from trackstack.agent.models.walls import AroundServices, Task, View
+from trackstack.agent.models.walls import AroundServices, Task, View, too_long
 from trackstack.agent.systemd import Systemd, give, instance
 
 _SEEN = Path("/var/lib/trackstack")
@@ -113,7 +113,10 @@ class Units(AroundServices[Systemd]):
             give(folder / "answer")
             with outlet.running(folder / "door", 0o660) if task.network else nullcontext():
                 self.machine.start(service)
+                until = time.monotonic() + task.seconds
                 while self.machine.running(service):
+                    if time.monotonic() > until:
+                        raise too_long(problem, task)
                     time.sleep(_LOOK_SECONDS)
             if not self.machine.ended_well(service):
                 raise StepError(problem, tail(folders.model_log(service)))

@@ -14,7 +14,10 @@ def drop() -> None:
     """Remove them; call it only while no model is being prepared."""
     used = set[str]()
     for file in folders.SERVICES.glob("model-*.json"):
-        settings = Settings.model_validate_json(file.read_bytes())
+        try:
+            settings = Settings.model_validate_json(file.read_bytes())
+        except ValueError:  # a power cut left half of it
+            continue
         used |= {settings.files, settings.environment}
     for place in (folders.MODEL_FILES, folders.MODEL_ENVIRONMENTS):
         for folder in place.iterdir():

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import psutil
 
-from trackstack.agent.machine import Machine
+from trackstack.agent.machine import Machine, StepError
 from trackstack.agent.models.settings import Settings
 
 
@@ -43,6 +43,7 @@ class Task:
         answer: the file for what it writes to its standard output.
         question: the file with its standard input.
         network: whether it needs the way out.
+        seconds: how long it may take; then it is ended.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     answer: Path
     question: Path | None = None
     network: bool = False
+    seconds: float = 3600.0
 
 
 def memory_of(pid: int | None) -> int | None:
@@ -100,6 +102,11 @@ class Walls(Protocol):
         Raises:
             StepError: it did not end well; with `problem` as its sentence.
         """
+
+
+def too_long(problem: str, task: Task) -> StepError:
+    """That a task had to be ended."""
+    return StepError(f"{problem}: it was ended after {task.seconds:.0f} s")
 
 
 M = TypeVar("M", bound=Machine)
