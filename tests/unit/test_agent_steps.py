@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from trackstack.agent.ensure_release import (
     ensure_secrets,
     place_service,
 )
+from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import ensure_users, let_in, shut_out
 from trackstack.agent.machine import StepError, ask, run, tail, wait_for
 from trackstack.desired import Release, User
@@ -577,6 +579,62 @@ def test_a_socket_that_takes_no_notice_gives_no_answer_in_time() -> None:
         mute.bind("run/mute.sock")
         mute.listen()
         assert ask(Path("run/mute.sock"), "/", timeout=0.05) is None
+
+
+def test_a_socket_that_says_one_byte_at_a_time_gives_no_answer_in_time() -> None:
+    def dribble() -> None:
+        taker, _ = slow.accept()
+        with taker, suppress(OSError):
+            taker.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not done.wait(0.02):
+                taker.sendall(b"a")
+
+    done = threading.Event()
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.bind("run/slow.sock")
+        slow.listen()
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        assert ask(Path("run/slow.sock"), "/", timeout=0.2) is None
+        done.set()
+        thread.join()
+
+
+def test_what_a_service_puts_in_the_place_of_what_the_agent_makes_gives_way() -> None:
+    """As where MLflow has a user of its own, and sockets lie in a folder that it may write to."""
+    Path("elsewhere").mkdir()
+    for put in (
+        lambda path: path.mkdir(),
+        lambda path: (path.mkdir(), (path / "inner").touch()),
+        lambda path: path.symlink_to("../elsewhere"),
+        os.mkfifo,
+    ):
+        put(folders.NGINX_SOCKET)
+        folders.give_way(folders.NGINX_SOCKET)
+        assert list(folders.RUN.iterdir()) == []
+    folders.give_way(folders.NGINX_SOCKET)
+    folders.SERVED.symlink_to("../elsewhere")
+    folders.make_all(folders.OF_MODELS)
+    assert folders.SERVED.is_dir()
+    assert not folders.SERVED.is_symlink()
+
+
+def test_a_pipe_in_the_place_of_a_note_holds_nobody_up() -> None:
+    os.mkfifo(folders.CLEANED)
+    assert cleaned_generation() == 0
+
+
+def test_of_what_mlflow_could_have_written_only_a_password_is_taken() -> None:
+    made = release()
+    folders.STORES.write_text(
+        "PGPASSWORD=own\nPYTHONPATH=/evil\nMLFLOW_BACKEND_STORE_URI=postgresql://x\n"
+    )
+    assert settings(made)["PYTHONPATH"] == "/evil"
+    Path().chmod(folders.SHARED_MODE)
+    taken = settings(made)
+    assert taken["PGPASSWORD"] == "own"
+    assert "PYTHONPATH" not in taken
+    assert not taken["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql")
 
 
 def test_waiting_ends_when_it_holds_or_is_gone_or_time_is_up() -> None:

@@ -114,7 +114,7 @@ def _told(this: Round) -> None:
 def _looked_at(this: Round) -> bool:
     try:
         return show_logs(this)
-    except (TrackstackError, StepError, OSError) as error:
+    except (TrackstackError, StepError, OSError, ValueError) as error:
         _log.error("the log cannot be shown: %s", error)
         return False
 

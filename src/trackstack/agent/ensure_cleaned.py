@@ -28,7 +28,8 @@ def ensure_cleaned(this: Round) -> None:
         _collect(cleanup, release, password)
     finally:
         shut_out(_AGENT)
-    remove_empty_folders(folders.ARTIFACTS / cleanup.experiment)
+    if not folders.ARTIFACTS.is_symlink():
+        remove_empty_folders(folders.ARTIFACTS / cleanup.experiment)
 
 
 def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
@@ -54,19 +55,20 @@ def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
 
 def cleaned_generation() -> int:
     """The generation of the last clean-up that was carried out; 0 for none."""
+    if not folders.CLEANED.is_file():  # a pipe would be waited on
+        return 0
     try:
         return int(folders.CLEANED.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return 0
 
 
 def remove_empty_folders(folder: Path) -> None:
     """Remove a folder and those in it as far as they hold no file."""
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return
     for inner in folder.iterdir():
-        if inner.is_dir() and not inner.is_symlink():
-            remove_empty_folders(inner)
+        remove_empty_folders(inner)
     try:
         folder.rmdir()
     except OSError:

@@ -100,7 +100,10 @@ def settings(release: Release) -> dict[str, str]:
     files = {Path(file.path).name: file.content for file in release.files}
     given = parse(files[f"{release.mlflow}.env"])
     if folders.STORES.is_file():
-        given |= parse(folders.STORES.read_text())
+        known = parse(folders.STORES.read_text())
+        # Where MLflow has a user of its own, that could have written what leads the agent astray.
+        taken = {"PGPASSWORD"} if folders.is_shared() else set(known)
+        given |= {name: value for name, value in known.items() if name in taken}
     return given
 
 

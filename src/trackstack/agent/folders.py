@@ -4,9 +4,12 @@ Relative paths keep the sockets' short: a socket's path may hold 104 bytes (macO
 (Linux), and a home folder alone can be longer.
 """
 
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from stat import S_IMODE
+from secrets import token_hex
+from stat import S_IMODE, S_ISDIR
 
 from trackstack.control.directory import write_durably
 
@@ -37,7 +40,7 @@ CLEANED = DATA / "cleaned"
 RUN = Path("run")
 NGINX_SOCKET = RUN / "nginx.sock"
 NGINX_PID = RUN / "nginx.pid"
-BUCKET_AWAY = RUN / "bucket-away"
+BUCKET_AWAY = Path("bucket-away")
 """Is there while the control bucket does not answer, and so the one with the artifacts neither."""
 SUPERVISOR_SOCKET = RUN / "supervisor.sock"
 LOGS = Path("logs")
@@ -74,7 +77,28 @@ OF_MODELS = (
 def make_all(wanted: Iterable[Path] = ALL) -> None:
     """Make folders below the one this process runs in, for the owner, or for a group."""
     for folder in wanted:
+        if folder.parent == RUN and not _is_own(folder):
+            give_way(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700 | _shared())
+
+
+def give_way(path: Path) -> None:
+    """Have nothing at a path in a folder of the agent's, whatever a service has put there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # A folder; one that may not be emptied can still be called otherwise.
+        aside = path.with_name(f".{path.name}-{token_hex(4)}")
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        told = folder.lstat()
+    except FileNotFoundError:
+        return True
+    return S_ISDIR(told.st_mode) and told.st_uid == os.geteuid()
 
 
 def log_of(service: str, machine: Path = Path()) -> Path:
@@ -97,9 +121,13 @@ def write(path: Path, data: bytes) -> None:
     write_durably(path, data, 0o600 | _shared() & 0o440)
 
 
+def is_shared() -> bool:
+    """Whether services have users of their own, of the agent's group."""
+    return S_IMODE(Path().stat().st_mode) == SHARED_MODE
+
+
 def _shared() -> int:
-    """What a group may do besides the owner: read, where services have users of their own."""
-    return 0o050 if S_IMODE(Path().stat().st_mode) == SHARED_MODE else 0
+    return 0o050 if is_shared() else 0
 
 
 def mlflow_socket(service: str) -> Path:

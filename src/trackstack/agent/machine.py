@@ -7,7 +7,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Timer
 from typing import Protocol
 
 import psutil
@@ -17,6 +19,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 OUTPUT_TAIL = 4000
 """How much is told of what a failing program printed, in bytes."""
 _GONE_SECONDS = 1.0
+_MOST_ANSWER = 64 << 20
 
 
 class Machine(Protocol):
@@ -109,12 +112,17 @@ def ask(
 ) -> tuple[int, str] | None:
     """One HTTP request over a unix socket: GET, or POST of a JSON body.
 
+    It takes `timeout` seconds at most, from first to last.
+
     Returns:
         Status and body, or None when nobody answers.
     """
     connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    late = Event()
+    overdue = Timer(timeout, _hang_up, [connection, late])
     try:
         connect(connection, unix_socket)
+        overdue.start()
         connection.request(
             "GET" if body is None else "POST",
             path,
@@ -122,11 +130,20 @@ def ask(
             headers={"Host": host, "Content-Type": "application/json"},
         )
         answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
+        text = answer.read(_MOST_ANSWER).decode(errors="replace")
+        return None if late.is_set() else (answer.status, text)
     except (OSError, http.client.HTTPException):
         return None
     finally:
+        overdue.cancel()
         connection.close()
+
+
+def _hang_up(connection: http.client.HTTPConnection, late: Event) -> None:
+    """Each byte may be in time, and all of them never."""
+    late.set()
+    with suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def connect(connection: http.client.HTTPConnection, unix_socket: Path) -> None:

@@ -22,7 +22,7 @@ class Systemd:
         """Start a service whose files lie in the services folder."""
         if service == "nginx":
             # A socket that somebody else put there would keep nginx from making its own.
-            folders.NGINX_SOCKET.unlink(missing_ok=True)
+            folders.give_way(folders.NGINX_SOCKET)
             # nginx's check of settings, which the agent runs, opens its pid file for writing too.
             give(folders.NGINX_LOG, folders.NGINX_ERRORS, folders.NGINX_PID)
         elif service.startswith("mlflow-"):
@@ -85,7 +85,7 @@ def give(*files: Path) -> None:
         try:
             _open_to_group(file, os.O_NOFOLLOW)
         except OSError:
-            file.unlink(missing_ok=True)
+            folders.give_way(file)
             _open_to_group(file, os.O_EXCL)
 
 
