@@ -15,11 +15,8 @@ unset PYTHONDONTWRITEBYTECODE
 floor=0
 [ $# != 0 ] || [ -z "${CI:-}" ] || floor=90
 
-# Tests wait for machines that boot and servers that start: three for two cores keep them busy.
-workers=$(($(getconf _NPROCESSORS_ONLN) * 3 / 2))
-
 .venv/bin/coverage erase
-.venv/bin/coverage run -m pytest --numprocesses "$workers" --maxprocesses 8 --dist worksteal "$@"
+.venv/bin/coverage run -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal "$@"
 .venv/bin/coverage combine --quiet
 reached=$(.venv/bin/coverage report --format total)
 echo "$reached % of src was reached, branches counted."
