@@ -42,8 +42,8 @@ def problem() -> MissingError | None:
                 f"It comes with Docker Desktop, and as the package docker-{plugin}-plugin "
                 f"(Debian: docker-{plugin}). {_HOW}",
             )
-    plugin = _run("docker", "compose", "version", "--short").stdout
-    return _too_old("engine", engine.stdout) or _too_old("plugin compose", plugin)
+    version = _run("docker", "compose", "version", "--short").stdout
+    return _too_old("engine", engine.stdout) or _too_old("plugin compose", version)
 
 
 def _too_old(part: str, version: str) -> MissingError | None:

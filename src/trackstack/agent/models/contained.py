@@ -162,7 +162,7 @@ class Contained:
                 self._status.pop(order["start"], None)
                 self._up.add(order["start"])
 
-    def _wait(self, condition: Callable[[], bool], seconds: float | None) -> bool:
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         with self._changed:
             return self._changed.wait_for(condition, seconds)
 
