@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
 
-from box.deployed import Box
+from box.deployed import NAME, Box
 from kits import eventually
 from trackstack.agent.ensure_logs import BOUNDS
 
@@ -66,18 +68,61 @@ def test_a_service_is_shut_in(deployed: Box, service: str) -> None:
     assert float(overall[1]) <= EXPOSURE[service], told
 
 
+def _broken_into_mlflow(box: Box, command: str) -> "subprocess.CompletedProcess[str]":
+    """What somebody comes to who runs commands where MLflow runs, as its user."""
+    unit = box.guest.run("systemctl list-units --plain --no-legend 'trackstack-mlflow@*'")
+    pid = box.guest.run(f"systemctl show --property MainPID --value {unit.split()[0]}").strip()
+    return box.guest.attempt(
+        f"nsenter --target={pid} --mount --wdns=/var/lib/trackstack/machine"
+        " setpriv --reuid=trackstack-mlflow --regid=trackstack --clear-groups"
+        f" sh -c {shlex.quote(command)}"
+    )
+
+
 def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deployed: Box) -> None:
-    unit = deployed.guest.run("systemctl list-units --plain --no-legend 'trackstack-mlflow@*'")
-    pid = deployed.guest.run(f"systemctl show --property MainPID --value {unit.split()[0]}").strip()
-    there = {}
-    for path in ("data/mlflow.db", "data/secrets.env", "users", "data/tls", "nginx.conf", "live"):
-        there[path] = deployed.guest.attempt(
-            f"nsenter --target={pid} --mount --wdns=/var/lib/trackstack/machine"
-            " setpriv --reuid=trackstack-mlflow --regid=trackstack --clear-groups"
-            f" sh -c 'cat {path} || ls {path}/*' >/dev/null"
-        )
+    paths = ("data/mlflow.db", "data/secrets.env", "users", "data/tls", "nginx.conf", "live")
+    there = {
+        path: _broken_into_mlflow(deployed, f"(cat {path} || ls {path}/*) >/dev/null")
+        for path in paths
+    }
     seen = sorted(path for path, tried in there.items() if tried.returncode == 0)
     assert seen == ["data/mlflow.db", "data/secrets.env"], there
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "echo X=y >>data/secrets.env",
+        "rm -f data/secrets.env",
+        "mv data/secrets.env data/other",
+        "echo >data/planted && mv data/planted data/secrets.env",
+        "mv data kept",
+    ],
+)
+def test_what_breaks_into_mlflow_does_not_change_what_it_is_started_with(
+    deployed: Box, attempt: str
+) -> None:
+    kept = "cat /var/lib/trackstack/machine/data/secrets.env"
+    before = deployed.guest.run(kept)
+    done = _broken_into_mlflow(deployed, attempt)
+    assert done.returncode != 0
+    assert deployed.guest.run(kept) == before, done.stdout
+
+
+def test_what_verify_logged_is_removed_by_mlflows_user(deployed: Box) -> None:
+    """MLflow writes the database that leads `mlflow gc`: the agent's user does not run it."""
+    guest = deployed.guest
+    since = guest.run("date +@%s.%N").strip()
+    deployed.laptop.run("verify", "-e", NAME)
+    journal = f"journalctl --no-pager -o cat --since={since} -u 'trackstack-mlflow@*'"
+    ended = re.compile(r"^trackstack-mlflow@[0-9a-f]{8}\.service: Deactivated success", re.M)
+    assert eventually(lambda: bool(ended.search(guest.run(journal))), 60), guest.run(journal)
+    asked = (
+        'import sqlite3; database = sqlite3.connect("data/mlflow.db"); print(database.execute('
+        '"SELECT name FROM experiments WHERE lifecycle_stage = ?", ("deleted",)).fetchall())'
+    )
+    left = _broken_into_mlflow(deployed, f"python3 -c {shlex.quote(asked)}").stdout
+    assert left.strip() == "[]"
 
 
 def test_the_agent_can_shorten_every_log(deployed: Box) -> None:

@@ -96,6 +96,7 @@ class FakeMachine:
     told: list[str] = field(default_factory=list)
     up: set[str] = field(default_factory=set)
     on_stop: Callable[[str], None] = lambda _: None
+    on_finish: Callable[[str, str], None] = lambda *_: None
 
     def start(self, service: str) -> None:
         self.told.append(f"start {service}")
@@ -105,6 +106,10 @@ class FakeMachine:
         self.on_stop(service)
         self.told.append(f"stop {service}")
         self.up.discard(service)
+
+    def finish(self, service: str, problem: str) -> None:
+        self.told.append(f"finish {service}")
+        self.on_finish(service, problem)
 
     def reload(self, service: str) -> None:
         self.told.append(f"reload {service}")

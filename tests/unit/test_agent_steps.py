@@ -4,21 +4,20 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from trackstack.agent import ensure_cleaned as ensure_cleaned_module
 from trackstack.agent import folders
-from trackstack.agent.ensure_cleaned import (
-    cleaned_generation,
-    ensure_cleaned,
-    remove_empty_folders,
-)
+from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
 from trackstack.agent.ensure_nginx import link
 from trackstack.agent.ensure_release import (
     ensure_files,
@@ -30,7 +29,7 @@ from trackstack.agent.ensure_release import (
 )
 from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import ensure_users, let_in, shut_out
-from trackstack.agent.machine import StepError, ask, run, tail, wait_for
+from trackstack.agent.machine import FINISHED, StepError, ask, run, tail, wait_for
 from trackstack.desired import Release, User
 from trackstack.errors import TrackstackError
 from trackstack.lock import versions
@@ -394,50 +393,73 @@ def test_a_link_is_pointed_elsewhere_in_one_step_over_what_a_kill_left() -> None
     assert not Path("name.new").is_symlink()
 
 
-def test_a_cleanup_is_carried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    carried_out: list[int] = []
-    monkeypatch.setattr(
-        "trackstack.agent.ensure_cleaned._collect",
-        lambda document, *_: carried_out.append(document.generation),
-    )
+def test_a_cleanup_is_carried_out_once() -> None:
+    machine = FakeMachine()
+    made = release()
+    place_service(made, made.mlflow)
     for generation in (1, 1, 2, 1):
-        ensure_cleaned(a_round(cleanup=cleanup(generation), release=release()))
-    assert carried_out == [1, 2]
+        ensure_cleaned(a_round(machine=machine, cleanup=cleanup(generation), release=made))
+    assert len([told for told in machine.told if told.startswith("finish ")]) == 2
     assert cleaned_generation() == 2
 
 
-def test_during_a_cleanup_the_agent_may_enter_and_afterwards_nobody_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_during_a_cleanup_the_agent_may_enter_and_afterwards_nobody_more() -> None:
     inside: list[set[str]] = []
 
-    def fail(*_: object) -> None:
+    def fail(_: str, problem: str) -> None:
         inside.append(set(entries()))
-        raise StepError("mlflow gc failed")
+        raise StepError(problem)
 
-    monkeypatch.setattr("trackstack.agent.ensure_cleaned._collect", fail)
-    with pytest.raises(StepError):
-        ensure_cleaned(a_round(cleanup=cleanup(), release=release()))
+    machine = FakeMachine(on_finish=fail)
+    with pytest.raises(StepError, match="mlflow gc failed"):
+        ensure_cleaned(a_round(machine=machine, cleanup=cleanup(), release=release()))
     assert inside == [{"trackstack.agent"}]
     assert entries() == {}
+    assert [file.name for file in folders.SERVICES.iterdir()] == []
 
 
-def test_a_cleanup_names_all_three_lists_to_mlflow_and_no_secret(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """`mlflow gc` takes a missing list for everything that anybody deleted."""
-    ran: list[tuple[list[str], dict[str, str]]] = []
-    monkeypatch.setattr(
-        "trackstack.agent.ensure_cleaned.run",
-        lambda command, _, variables: ran.append((command, variables)),
-    )
+def test_what_a_killed_agent_left_of_a_cleanup_is_ended_by_the_next_round() -> None:
+    def killed(_: str, __: str) -> None:
+        raise KeyboardInterrupt
+
+    machine, made = FakeMachine(on_finish=killed), release()
+    with pytest.raises(KeyboardInterrupt), patch.object(ensure_cleaned_module, "retire"):
+        ensure_cleaned(a_round(machine=machine, cleanup=cleanup(), release=made))
+    (left,) = {file.stem for file in folders.SERVICES.iterdir()}
+    folders.LIVE.symlink_to(folders.RELEASES / made.id)
+    ensure_retired(a_round(machine=machine, release=made))
+    assert machine.told[-1] == f"stop {left}"
+    assert list(folders.SERVICES.iterdir()) == []
+
+
+def _cleaned(experiment: str) -> tuple[list[str], str]:
+    """What stood in the place of MLflow was called with; and where it was asked to go."""
     made = release()
-    place_service(made, made.mlflow)
-    ensure_cleaned(a_round(cleanup=cleanup(), release=made))
-    ((command, variables),) = ran
+    called = folders.PACKAGES / made.packages_id / "bin" / "python"
+    called.parent.mkdir(parents=True)
+    called.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_USERNAME at $MLFLOW_TRACKING_URI" "$@"\n')
+    called.chmod(0o700)
+    said: list[str] = []
+
+    def to_its_end(service: str, _: str) -> None:
+        command = ["sh", f"services/{service}.sh"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (FINISHED, "")
+        said.extend([done.stdout, (folders.SERVICES / f"{service}.sh").read_text()])
+
+    wanted = cleanup().model_copy(update={"experiment": experiment})
+    machine = FakeMachine(on_finish=to_its_end)
+    ensure_cleaned(a_round(machine=machine, cleanup=wanted, release=made))
+    assert said[0].startswith(f"trackstack.agent at {made.url} ")
+    return said[0].split()[3:], said[1]
+
+
+def test_a_cleanup_names_all_three_lists_to_mlflow_and_no_secret() -> None:
+    """`mlflow gc` takes a missing list for everything that anybody deleted."""
+    command, script = _cleaned("7")
     for flag in ("--run-ids", "--logged-model-ids", "--experiment-ids"):
         assert command[command.index(flag) + 1], flag
-    assert variables["MLFLOW_TRACKING_PASSWORD"] not in " ".join(command)
+    assert "PASSWORD" not in script
 
 
 @pytest.mark.parametrize("text", ["", "many", None])
@@ -448,20 +470,19 @@ def test_a_note_of_cleanups_that_cannot_be_read_counts_as_none(text: str | None)
 
 
 def test_only_folders_without_any_file_are_removed() -> None:
-    for folder in ("a/b/c", "a/d", "e/f"):
+    for folder in ("7/b/c", "7/d", "8"):
         (folders.ARTIFACTS / folder).mkdir(parents=True)
-    (folders.ARTIFACTS / "a/d/somebodys.txt").touch()
-    remove_empty_folders(folders.ARTIFACTS / "a")
-    remove_empty_folders(folders.ARTIFACTS / "e")
-    remove_empty_folders(folders.ARTIFACTS / "nowhere")
+    (folders.ARTIFACTS / "7/d/somebodys.txt").touch()
+    _cleaned("7")
     left = sorted(str(path.relative_to(folders.ARTIFACTS)) for path in folders.ARTIFACTS.rglob("*"))
-    assert left == ["a", "a/d", "a/d/somebodys.txt"]
+    assert left == ["7", "7/d", "7/d/somebodys.txt", "8"]
 
 
 def test_a_link_out_of_the_artifacts_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "empty").mkdir(parents=True)
-    (folders.ARTIFACTS / "link").symlink_to(tmp_path / "elsewhere")
-    remove_empty_folders(folders.ARTIFACTS)
+    (folders.ARTIFACTS / "7").mkdir()
+    (folders.ARTIFACTS / "7/link").symlink_to(tmp_path / "elsewhere")
+    _cleaned("7")
     assert (tmp_path / "elsewhere" / "empty").is_dir()
 
 

@@ -1,17 +1,32 @@
 """Removes for good what verify logged: MLflow itself only marks runs and experiments."""
 
 import secrets
-from pathlib import Path
+import shlex
 
 from trackstack.agent import folders
+from trackstack.agent.ensure_release import retire
 from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import let_in, shut_out
-from trackstack.agent.machine import run
+from trackstack.agent.machine import FINISHED
 from trackstack.agent.round import Round
 from trackstack.control.directory import write_durably
-from trackstack.desired import Cleanup, Release
+from trackstack.desired import Cleanup, Release, content_id
 
 _AGENT = "trackstack.agent"
+_SCRIPT = """#!/bin/sh
+# Removes for good what verify logged, as the user whose database and artifacts they are.
+set -eu
+set -a
+. ./services/{service}.env
+HOME=$PWD/tmp
+PYTHONSAFEPATH=1
+set +a
+packages/{packages}/bin/python -m mlflow gc --backend-store-uri "$MLFLOW_BACKEND_STORE_URI" \\
+    --run-ids {runs} --logged-model-ids {models} --experiment-ids {experiment}
+# As far as they hold no file.
+! [ -d data/artifacts/{experiment} ] || find data/artifacts/{experiment} -type d -empty -delete
+exit {finished}
+"""
 
 
 def ensure_cleaned(this: Round) -> None:
@@ -25,32 +40,40 @@ def ensure_cleaned(this: Round) -> None:
     password = secrets.token_urlsafe(24)
     let_in(_AGENT, f"{_AGENT}:{{PLAIN}}{password}\n")
     try:
-        _collect(cleanup, release, password)
+        _collect(this, cleanup, release, password)
     finally:
         shut_out(_AGENT)
-    if not folders.ARTIFACTS.is_symlink():
-        remove_empty_folders(folders.ARTIFACTS / cleanup.experiment)
 
 
-def _collect(cleanup: Cleanup, release: Release, password: str) -> None:
-    given = settings(release)
-    command = [str(folders.PACKAGES / release.packages_id / "bin" / "python"), "-m", "mlflow", "gc"]
-    command += ["--backend-store-uri", given["MLFLOW_BACKEND_STORE_URI"]]
-    # All three, always: a missing one means everything that anybody deleted.
-    command += ["--run-ids", ",".join(cleanup.runs)]
-    command += ["--logged-model-ids", ",".join(cleanup.models)]
-    command += ["--experiment-ids", cleanup.experiment]
-    run(
-        command,
-        "mlflow gc failed",
-        {
-            **given,
-            "MLFLOW_TRACKING_URI": release.url,
-            "MLFLOW_TRACKING_USERNAME": _AGENT,
-            "MLFLOW_TRACKING_PASSWORD": password,
-            "PYTHONSAFEPATH": "1",
-        },
+def _collect(this: Round, cleanup: Cleanup, release: Release, password: str) -> None:
+    """Run `mlflow gc` as one more of MLflow's services, whose walls it has where there are some.
+
+    What is in the database leads it, and MLflow writes that: it is no program for the agent's user.
+    """
+    # Of MLflow's services, so that the next round ends what a killed agent left of it.
+    service = f"mlflow-{content_id(['cleanup', cleanup.generation])[:8]}"
+    variables = {
+        **settings(release),
+        "MLFLOW_TRACKING_URI": release.url,
+        "MLFLOW_TRACKING_USERNAME": _AGENT,
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
+    script = _SCRIPT.format(
+        service=service,
+        packages=release.packages_id,
+        # All three, always: a missing one means everything that anybody deleted.
+        runs=",".join(cleanup.runs),
+        models=",".join(cleanup.models),
+        experiment=cleanup.experiment,
+        finished=FINISHED,
     )
+    told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+    try:
+        folders.write(folders.SERVICES / f"{service}.env", told.encode())
+        folders.write(folders.SERVICES / f"{service}.sh", script.encode())
+        this.machine.finish(service, "mlflow gc failed")
+    finally:
+        retire(this, service)
 
 
 def cleaned_generation() -> int:
@@ -61,15 +84,3 @@ def cleaned_generation() -> int:
         return int(folders.CLEANED.read_text())
     except (OSError, ValueError):
         return 0
-
-
-def remove_empty_folders(folder: Path) -> None:
-    """Remove a folder and those in it as far as they hold no file."""
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for inner in folder.iterdir():
-        remove_empty_folders(inner)
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # somebody's file is in it

@@ -6,7 +6,7 @@ from typing import Any
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from trackstack.agent import folders
-from trackstack.agent.machine import StepError
+from trackstack.agent.machine import FINISHED, StepError, run
 
 _UP = {"STARTING", "RUNNING", "BACKOFF"}
 
@@ -24,6 +24,11 @@ class Supervisor:
         """Stop a service and forget its definition; returns when its processes are gone."""
         self._call("stopProcess", service, tolerate=(Faults.BAD_NAME, Faults.NOT_RUNNING))
         self._call("removeProcessGroup", service, tolerate=(Faults.BAD_NAME,))
+
+    def finish(self, service: str, problem: str) -> None:
+        """Run a service whose start script ends by itself, as this process's own user."""
+        started = f"sh {folders.SERVICES}/{service}.sh || [ $? = {FINISHED} ]"
+        run(["sh", "-c", started], problem)
 
     def reload(self, service: str) -> None:
         """Have a service read its settings again."""

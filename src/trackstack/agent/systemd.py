@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 
 from trackstack.agent import folders
-from trackstack.agent.machine import run
+from trackstack.agent.machine import StepError, run, tail, wait_for
 from trackstack.desired import content_id
 
 _UP = {"active", "activating", "reloading"}
+_FINISH_SECONDS = 600
 
 
 class Systemd:
@@ -34,6 +35,15 @@ class Systemd:
     def stop(self, service: str) -> None:
         """Stop a service; returns when its processes are gone."""
         _order("stop", service)
+
+    def finish(self, service: str, problem: str) -> None:
+        """Run a service whose start script ends by itself."""
+        self.start(service)
+        ended = wait_for(lambda: not self.running(service), _FINISH_SECONDS)
+        if not ended or not self.ended_well(service):
+            self.stop(service)
+            self.forget(service)
+            raise StepError(problem, tail(folders.log_of(service.partition("-")[0])))
 
     def reload(self, service: str) -> None:
         """Have a service read its settings again."""
