@@ -8,18 +8,23 @@ import time
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, cast
 
 import pytest
 
+from kits import eventually
+from trackstack.agent import folders
 from trackstack.agent.machine import StepError
-from trackstack.agent.models import connections, environments, keeper, outlet, registry
+from trackstack.agent.models import connections, environments, keeper, outlet, registry, watchdog
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.environments import Wanted
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.mlflow import AwayError
 from trackstack.agent.models.registry import Found, NotFoundError
+from trackstack.agent.models.services import service_of
 from trackstack.agent.models.settings import Settings, settings_file
+from trackstack.agent.models.trouble import after
 from trackstack.agent.models.walls import Walls
 from trackstack.desired import ModelReport, Models, ServedModel, audit_key
 from trackstack.errors import UsageError
@@ -283,16 +288,16 @@ def test_connections_are_counted_without_the_listener_and_the_others() -> None:
 
 def test_a_version_with_other_limits_is_another_service() -> None:
     model = ServedModel(uri="models:/churn/3")
-    same = keeper.service_of("churn", OF_REGISTRY, ServedModel(uri="models:/churn@champion"))
-    assert keeper.service_of("churn", OF_REGISTRY, model) == same
+    same = service_of("churn", OF_REGISTRY, ServedModel(uri="models:/churn@champion"))
+    assert service_of("churn", OF_REGISTRY, model) == same
     larger = model.model_copy(update={"memory_mb": 4096})
-    assert keeper.service_of("churn", OF_REGISTRY, larger) != same
+    assert service_of("churn", OF_REGISTRY, larger) != same
 
 
 def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
     trouble, pauses = None, []
     for _ in range(10):
-        trouble = keeper.after(trouble, "model-churn.1", "it fails", now=100)
+        trouble = after(trouble, "model-churn.1", "it fails", now=100)
         pauses.append(trouble.again_at - 100)
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]
 
@@ -432,17 +437,24 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
     return Keeper("churn", ServedModel(uri="models:/churn/3"), 1, cast("Walls", walls))
 
 
+def _look(keeper: Keeper) -> None:
+    """What both of its threads come to."""
+    keeper.look()
+    keeper.look_after()
+    keeper.look()
+
+
 def test_a_server_that_loads_for_minutes_is_let_be(
     served: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: now + 200)
-    served.look()
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now + 200)
+    _look(served)
     assert cast("FakeWalls", served.walls).told == []
 
 
 def test_while_mlflow_is_away_nothing_is_said_of_what_was_asked_for_since(served: Keeper) -> None:
-    served.look()
+    _look(served)
     assert (served.report.desired, served.report.state) == (1, "preparing")
     assert served.report.doing == "waiting for MLflow"
 
@@ -456,10 +468,10 @@ def test_a_server_is_measured_by_its_own_limit_and_not_by_the_next_ones(served: 
     walls = cast("FakeWalls", served.walls)
     walls.taken = 300 << 20
     served.wanted = ServedModel(uri="models:/churn/3", memory_mb=256)
-    served.look()
+    _look(served)
     assert walls.told == [], "what served before was ended by a limit that it never had"
     walls.taken = 600 << 20
-    served.look()
+    _look(served)
     assert "more than the 512 MB" in str(served.report.reason)
 
 
@@ -477,7 +489,7 @@ def test_what_cannot_be_stored_is_tried_again_later_and_leaves_nothing(
     monkeypatch.setattr(keeper.registry, "find", lambda *_: found)
     monkeypatch.setattr(keeper.mlflow, "download", no_space)
     for _ in range(3):
-        served.look()
+        _look(served)
     assert len(tries) == 1, "it was fetched again at once"
     assert not tries[0].exists()
     assert served.report.reason == "No space left on device: model.pkl"
@@ -488,9 +500,53 @@ def test_a_server_that_answers_no_more_is_started_again(
 ) -> None:
     now = time.monotonic()
     for later in (301, 310, 600):
-        monkeypatch.setattr(keeper.time, "monotonic", lambda later=later: now + later)
-        served.look()
+        monkeypatch.setattr(watchdog.time, "monotonic", lambda later=later: now + later)
+        _look(served)
     service = "model-churn.12345678"
     told = cast("FakeWalls", served.walls).told
     assert told == [f"stop {service}", f"start {service}"], "it got no time to load"
     assert "answered no more" in str(served.report.reason)
+
+
+def test_what_serves_is_started_again_while_the_next_version_is_fetched(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching, goes_on = Event(), Event()
+
+    def slow(_: object, staged: Path) -> None:
+        fetching.set()
+        assert goes_on.wait(20), "what served was not started again"
+        raise OSError(errno.ENOSPC, "No space left on device", staged.name)
+
+    monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(keeper.registry, "find", lambda *_: Found(version="2", files="x:/1"))
+    monkeypatch.setattr(keeper.mlflow, "download", slow)
+    walls, service = cast("FakeWalls", served.walls), "model-churn.12345678"
+    threads = [Thread(target=each) for each in (served.run, served.watch)]
+    for each in threads:
+        each.start()
+    try:
+        assert fetching.wait(20)
+        walls.up.discard(service)
+        assert eventually(lambda: walls.told == [f"start {service}"], 20), walls.told
+        assert served.report.doing == "fetching version 2"
+    finally:
+        goes_on.set()
+        served.leave()
+        for each in threads:
+            each.join(20)
+
+
+def test_nobody_starts_the_older_server_again_while_the_newer_takes_its_place(
+    served: Keeper,
+) -> None:
+    walls, older = cast("FakeWalls", served.walls), "model-churn.12345678"
+    looking = Thread(target=served.watchdog.look, args=(served.wanted,))
+    with served.watchdog.switching:
+        looking.start()
+        walls.stop(older)
+        looking.join(0.2)
+        assert walls.told == [f"stop {older}"]
+        (folders.SERVED / "churn").unlink()
+    looking.join(20)
+    assert walls.told == [f"stop {older}"]

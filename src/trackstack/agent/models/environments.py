@@ -20,9 +20,9 @@ import uv
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
 from trackstack.agent.models import outlet
+from trackstack.agent.models.trouble import told_by
 from trackstack.agent.models.walls import Task, View, Walls
 from trackstack.desired import Part, content_id
-from trackstack.errors import printable
 
 _NO_FILE = r"(?!\S+\.(whl|zip|t?gz|tar\.\w+)\b)"
 _PLAIN = re.compile(
@@ -252,13 +252,6 @@ def unpack(archive: Path, environment: Path) -> None:
                     to.chmod(to.stat().st_mode | 0o110)
     except tarfile.TarError as error:
         raise StepError("what was built for it is damaged", str(error)) from error
-
-
-def told_by(error: StepError) -> str:
-    """Why a step failed, in a line: its sentence and the last that its program said."""
-    # uv draws lines beside its words.
-    said = " ".join(re.sub(r"[│╰─▶×]", " ", error.output).split())  # noqa: RUF001
-    return printable(f"{error.problem}: {said[-400:]}" if said else error.problem)
 
 
 def _text(file: Path) -> str:

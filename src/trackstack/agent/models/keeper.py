@@ -8,47 +8,47 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Literal
 
 from trackstack.agent import folders
-from trackstack.agent.ensure_nginx import link
 from trackstack.agent.machine import StepError, ask, tail, wait_for
 from trackstack.agent.models import connections, environments, mlflow, registry
-from trackstack.agent.models.environments import told_by
 from trackstack.agent.models.inside import EXAMPLE
-from trackstack.agent.models.settings import Settings, settings_file, settings_of, socket_of
+from trackstack.agent.models.services import (
+    environment_is_there,
+    have_nginx_ask,
+    known,
+    pings,
+    retire_model,
+    served,
+    service_of,
+    services_of,
+    takes_more_than,
+    version_of,
+)
+from trackstack.agent.models.settings import Settings, socket_of
 from trackstack.agent.models.trial import tried
+from trackstack.agent.models.trouble import Trouble, after, told_by
 from trackstack.agent.models.walls import Walls
-from trackstack.desired import ModelReport, ModelTrial, ServedModel, content_id
+from trackstack.agent.models.watchdog import START_SECONDS, Watchdog
+from trackstack.desired import ModelReport, ModelTrial, ServedModel
 
 LOOK_SECONDS = 2.0
-"""How often it is asked what an alias points at."""
-_START_SECONDS = 300
-_FIRST_PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 600.0
-_PING_SECONDS = 5
-_MUTE_SECONDS = 30
-"""Beyond the time of a request, which may keep a server from answering a ping."""
+"""How often it is asked what an alias points at, and how what serves does."""
 
 _log = logging.getLogger("trackstack.models")
 
 
 @dataclass
-class Trouble:
-    """What went wrong with one version, and when it is tried again."""
-
-    of: str
-    reason: str
-    times: int
-    again_at: float
-
-
-@dataclass
 class Keeper:
-    """Keeps one model served. `look` is called again and again, by one thread.
+    """Keeps one model served at the version that is wanted.
+
+    `run` and `watch` are called by a thread each: what serves is looked after while what comes next
+    is prepared.
 
     Attributes:
         wanted: as the document has it now; changed from outside, by `want`.
@@ -75,8 +75,12 @@ class Keeper:
     _looked_at: int = 0
     _taken_up: int = 0
     _trouble: Trouble | None = None
-    _down: Trouble | None = None
-    _mute_from: float = field(default_factory=lambda: time.monotonic() + _START_SECONDS)
+    _reporting: "Lock" = field(default_factory=Lock)
+    _told: tuple[int, ServedModel, str | None, str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watchdog = Watchdog(self.name, self.walls, self.leaves)
+        self._told = 0, self.wanted, None, "looking what it is"
 
     def want(self, wanted: ServedModel, desired: int, trial: int) -> None:
         """Take a newer document's word."""
@@ -91,23 +95,35 @@ class Keeper:
             self.look()
             self.wakes.wait(LOOK_SECONDS)
 
+    def watch(self) -> None:
+        """Look after what serves until the model is no longer wanted."""
+        while not self.leaves.is_set():
+            self.look_after()
+            self.leaves.wait(LOOK_SECONDS)
+
+    def look_after(self) -> None:
+        """One look at what serves: have it go on, and tell how it does."""
+        self.watchdog.look(self.wanted)
+        self._report()
+
     def leave(self) -> None:
         """Stop looking, at the next chance."""
         self.leaves.set()
         self.wakes.set()
 
     def look(self) -> None:
-        """One look: take up what the URI means now, or have what answers go on answering."""
+        """One look at the registry: take up what the URI means now."""
         wanted = self.wanted
         if self._looked_at != self.desired:
             # Somebody asks for it, and may have mended what went wrong: it is tried at once.
-            self._looked_at, self._trouble, self._down = self.desired, None, None
+            self._looked_at, self._trouble = self.desired, None
+            self.watchdog.down = None
         try:
             self._take_up(wanted)
         except mlflow.AwayError as error:
             _log.warning("%s: %s", self.name, error.problem)
             # Of what is wanted since, nothing is known yet.
-            unknown = self._taken_up != self._looked_at and self._down is None
+            unknown = self._taken_up != self._looked_at and self.watchdog.down is None
             self._tell(wanted, None, "waiting for MLflow" if unknown else None)
         except StepError as error:
             _log.error("%s: %s\n%s", self.name, error.problem, error.output)
@@ -115,10 +131,9 @@ class Keeper:
         except Exception as error:  # the others' keepers, and the next look, must go on
             if not isinstance(error, OSError):
                 _log.exception("%s", self.name)
-            self._tell(wanted, _told(error))
+            self._tell(wanted, told_by(error))
 
     def _take_up(self, wanted: ServedModel) -> None:
-        self._mend()
         self._try()
         try:
             found = registry.find(wanted.uri, mlflow.get)
@@ -138,11 +153,11 @@ class Keeper:
         else:
             trouble = None
         try:
-            self._switch_to(found, service, wanted)
+            self._prepare(found, service, wanted)
         except mlflow.AwayError:
             raise
         except Exception as error:
-            self._trouble = after(trouble, service, _told(error), time.monotonic())
+            self._trouble = after(trouble, service, told_by(error), time.monotonic())
             self._retire_all_but(served(self.name))
             raise
         self._trouble, self._taken_up = None, self._looked_at
@@ -155,29 +170,7 @@ class Keeper:
             self.tried = tried(self.name, service, asked, self.walls)
             self.changed()
 
-    def _mend(self) -> None:
-        """Start again what died: later and later, when it dies again and again."""
-        service = served(self.name)
-        if service is None or self.leaves.is_set():
-            return
-        ended = "its server ended"
-        settings = known(service)
-        most = (settings or self.wanted).memory_mb  # its own, and not what a newer one is to have
-        if self._too_large(service, most):
-            ended = f"its server took more than the {most} MB it may have"
-            self.walls.stop(service)
-        elif self.walls.running(service):
-            if time.monotonic() < self._mute_from:
-                return
-            ended = "its server answered no more"
-            self.walls.stop(service)
-        down = self._down if self._down and self._down.of == service else None
-        if down is None or time.monotonic() > down.again_at:
-            self._down = after(down, service, ended, time.monotonic())
-            self._mute_from = time.monotonic() + _START_SECONDS
-            self.walls.start(service)
-
-    def _switch_to(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
+    def _prepare(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
         self._doing(wanted, f"fetching version {found.version}")
         files = folders.MODEL_FILES / found.id
         if not files.is_dir():
@@ -202,31 +195,38 @@ class Keeper:
             request_mb=wanted.request_mb,
             seconds=wanted.seconds,
         )
-        self.walls.place(service, settings)
-        self.walls.start(service)
-        self._must_answer(service, files, wanted)
+        # What serves may have to be started anew itself; nobody else is to do so meanwhile.
+        beside = service != served(self.name)
+        with nullcontext() if beside else self.watchdog.switching:
+            self.walls.place(service, settings)
+            self.walls.start(service)
+            self._must_answer(service, files, wanted)
         if self.leaves.is_set():
             raise StepError("it is no longer wanted")
-        older = served(self.name)
-        link(folders.SERVED / self.name, _target(service))
-        if older is not None and older != service:
-            # Whoever the older one has taken in is answered by it.
-            connections.wait_until_none(socket_of(older), (known(older) or wanted).seconds)
-            if not pings(service):
-                link(folders.SERVED / self.name, _target(older))
-                log = tail(folders.model_log(service))
-                raise StepError("it ended as soon as it was to answer", log)
-            self.walls.stop(older)
+        with self.watchdog.switching:
+            self._switch_from(served(self.name), service, wanted)
         self._retire_all_but(service)
+
+    def _switch_from(self, older: str | None, service: str, wanted: ServedModel) -> None:
+        have_nginx_ask(self.name, service)
+        if older is None or older == service:
+            return
+        # Whoever the older one has taken in is answered by it.
+        connections.wait_until_none(socket_of(older), (known(older) or wanted).seconds)
+        if not pings(service):
+            have_nginx_ask(self.name, older)
+            log = tail(folders.model_log(service))
+            raise StepError("it ended as soon as it was to answer", log)
+        self.walls.stop(older)
 
     def _must_answer(self, service: str, files: Path, wanted: ServedModel) -> None:
         ended = lambda: not self.walls.running(service)  # noqa: E731
-        if not wait_for(lambda: pings(service), _START_SECONDS, gone=ended):
+        if not wait_for(lambda: pings(service), START_SECONDS, gone=ended):
             raise StepError("its server does not come up", tail(folders.model_log(service)))
         example = files / EXAMPLE
         if example.is_file():
             self._must_take(example, service, wanted)
-        if self._too_large(service, wanted.memory_mb):
+        if takes_more_than(wanted.memory_mb, service, self.walls):
             raise StepError(f"it takes more than the {wanted.memory_mb} MB it may have")
 
     def _must_take(self, example: Path, service: str, wanted: ServedModel) -> None:
@@ -235,9 +235,6 @@ class Keeper:
         if answer is None or answer[0] != http.client.OK:
             status, text = answer or ("nothing", "")
             raise StepError(f"its own input example is answered with {status}", text)
-
-    def _too_large(self, service: str, most_mb: int) -> bool:
-        return (self.walls.memory(service) or 0) > most_mb << 20
 
     def _retire_all_but(self, kept: str | None) -> None:
         for service in services_of(self.name):
@@ -250,88 +247,31 @@ class Keeper:
         self._tell(wanted, None, what)
 
     def _tell(self, wanted: ServedModel, reason: str | None, doing: str | None = None) -> None:
-        service = served(self.name)
-        healthy = service is not None and pings(service)
-        if healthy:
-            self._mute_from = time.monotonic() + wanted.seconds + _MUTE_SECONDS
-        if reason is None and doing is None and not healthy and self._down is not None:
-            reason = self._down.reason
-        state: Literal["failed", "serving", "preparing"]
-        state = "failed" if reason else "serving" if healthy and not doing else "preparing"
-        before = self.report
-        self.report = ModelReport(
-            desired=self._looked_at,
-            uri=wanted.uri,
-            version=version_of(service),
-            state=state,
-            doing=doing,
-            healthy=healthy,
-            reason=reason,
-            memory_bytes=self.walls.memory(service) if service is not None else None,
-        )
+        self._told = self._looked_at, wanted, reason, doing
+        self.watchdog.measure(wanted)
+        self._report()
+
+    def _report(self) -> None:
+        with self._reporting:
+            looked_at, wanted, reason, doing = self._told
+            healthy, down = self.watchdog.healthy, self.watchdog.down
+            if reason is None and doing is None and not healthy and down is not None:
+                reason = down.reason
+            state: Literal["failed", "serving", "preparing"]
+            state = "failed" if reason else "serving" if healthy and not doing else "preparing"
+            before = self.report
+            self.report = ModelReport(
+                desired=looked_at,
+                uri=wanted.uri,
+                version=version_of(served(self.name)),
+                state=state,
+                doing=doing,
+                healthy=healthy,
+                reason=reason,
+                memory_bytes=self.watchdog.memory_bytes,
+            )
         if before.model_copy(update={"memory_bytes": self.report.memory_bytes}) != self.report:
             self.changed()
-
-
-def after(before: Trouble | None, of: str, reason: str, now: float) -> Trouble:
-    """One more trouble: the pause before the next try doubles each time, up to ten minutes.
-
-    Args:
-        before: the last one of that version, or None.
-        of: the version's service.
-        reason: what went wrong.
-        now: seconds of a clock that only goes on.
-    """
-    times = before.times + 1 if before else 1
-    pause = min(_FIRST_PAUSE_SECONDS * 2 ** (times - 1), _LONGEST_PAUSE_SECONDS)
-    return Trouble(of, reason, times, now + pause)
-
-
-def service_of(name: str, found: registry.Found, wanted: ServedModel) -> str:
-    """The name of the service that serves a version with its limits."""
-    limits = wanted.model_dump(mode="json", exclude={"uri"})
-    return f"model-{name}.{content_id([found.id, limits])[:8]}"
-
-
-def services_of(name: str) -> set[str]:
-    """The services of a model that are there."""
-    return {file.stem for file in folders.SERVICES.glob(f"model-{name}.*.json")}
-
-
-def all_services() -> set[str]:
-    """The services of all models."""
-    return {file.stem for file in folders.SERVICES.glob("model-*.*.json")}
-
-
-def served(name: str) -> str | None:
-    """The service that nginx asks for a model."""
-    place = folders.SERVED / name
-    return place.readlink().name if place.is_symlink() else None
-
-
-def stop_serving(walls: Walls, name: str) -> None:
-    """Have nginx find no such model, then end its servers."""
-    (folders.SERVED / name).unlink(missing_ok=True)
-    for service in services_of(name):
-        retire_model(walls, service)
-
-
-def environment_is_there(service: str) -> bool:
-    """Whether a server's packages can be used: an update may have taken their Python away."""
-    settings = known(service)
-    return settings is not None and (Path(settings.environment) / "bin" / "python").exists()
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, StepError):
-        return told_by(error)
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or 'no file named'}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _target(service: str) -> Path:
-    return Path("..") / (folders.MODEL_SERVERS / service).relative_to(folders.RUN)
 
 
 def _mlflow_version() -> str:
@@ -340,34 +280,3 @@ def _mlflow_version() -> str:
         if told := re.search(r"MLflow ([0-9.]+[0-9])", start.read_text()):
             return told[1]
     raise StepError("no MLflow serves yet")
-
-
-def known(service: str | None) -> Settings | None:
-    """A server's settings; None of what is not served, or was left half by a power cut."""
-    try:
-        return settings_of(service) if service else None
-    except (OSError, ValueError):
-        return None
-
-
-def version_of(service: str | None) -> str | None:
-    """The version of a model that a service serves."""
-    settings = known(service)
-    return settings.version if settings else None
-
-
-def retire_model(walls: Walls, service: str) -> None:
-    """End one server, and forget it."""
-    walls.stop(service)
-    for log in folders.LOGS.glob(f"{service}.log*"):
-        log.unlink(missing_ok=True)
-    walls.forget(service)
-    shutil.rmtree(folders.MODEL_SERVERS / service, ignore_errors=True)
-    # Last: by it the service is known.
-    settings_file(service).unlink(missing_ok=True)
-
-
-def pings(service: str) -> bool:
-    """Whether a model's server has loaded it and answers."""
-    answer = ask(socket_of(service), "/ping", timeout=_PING_SECONDS)
-    return answer is not None and answer[0] == http.client.OK

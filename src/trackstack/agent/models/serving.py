@@ -1,4 +1,4 @@
-"""Has each wanted model kept served, by a thread of its own, and reports how they do."""
+"""Has each wanted model kept served, by threads of its own, and reports how they do."""
 
 import logging
 import time
@@ -10,7 +10,8 @@ from trackstack.agent import folders
 from trackstack.agent.machine import StepError
 from trackstack.agent.models import unused
 from trackstack.agent.models.asked import Asked
-from trackstack.agent.models.keeper import Keeper, all_services, stop_serving
+from trackstack.agent.models.keeper import Keeper
+from trackstack.agent.models.services import all_services, stop_serving
 from trackstack.agent.models.walls import Walls
 from trackstack.control.base import ConflictError, ControlStore, read
 from trackstack.desired import ModelReport, Models, ModelTrial, ObservedModels
@@ -26,10 +27,14 @@ _log = logging.getLogger("trackstack.models")
 
 @dataclass
 class Kept:
-    """A model's keeper, and the thread that it works in."""
+    """A model's keeper, and the threads that it works in."""
 
     keeper: Keeper
-    thread: Thread
+    threads: tuple[Thread, ...]
+
+    def at_work(self) -> bool:
+        """Whether it has not left yet."""
+        return any(each.is_alive() for each in self.threads)
 
 
 @dataclass
@@ -127,7 +132,7 @@ def serve(store: ControlStore, walls: Walls) -> None:
             if name not in models:
                 leaving[name] = kept.pop(name)
                 leaving[name].keeper.leave()
-        leaving = {name: each for name, each in leaving.items() if each.thread.is_alive()}
+        leaving = {name: each for name, each in leaving.items() if each.at_work()}
         left = _forget_all_but(set(models), walls)
         for name, model in models.items():
             if name not in kept and name not in leaving:  # two would be in each other's way
@@ -166,9 +171,10 @@ def _stamp() -> tuple[int, int]:
 
 
 def _keep(keeper: Keeper) -> Kept:
-    thread = Thread(target=keeper.run, daemon=True)
-    thread.start()
-    return Kept(keeper, thread)
+    threads = tuple(Thread(target=each, daemon=True) for each in (keeper.run, keeper.watch))
+    for each in threads:
+        each.start()
+    return Kept(keeper, threads)
 
 
 def _forget_all_but(names: set[str], walls: Walls) -> set[str]:

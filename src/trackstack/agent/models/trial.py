@@ -6,8 +6,8 @@ from pathlib import Path
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError
 from trackstack.agent.models import inside
-from trackstack.agent.models.environments import told_by
 from trackstack.agent.models.settings import settings_of
+from trackstack.agent.models.trouble import told_by
 from trackstack.agent.models.walls import Task, Walls
 from trackstack.desired import ModelTrial
 
