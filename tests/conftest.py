@@ -12,8 +12,17 @@ from kits import Kit, running_kit
 # Whoever starts the tests in the background may have them ignore Ctrl-C, and so all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+MEASURED = ("unit", "stacks", "engine", "compose", "e2e")
+"""The layers whose commands tell which lines of src they reach. To tell takes as much processor
+time again as the command, and the other layers run the same commands."""
+
 NOT_INSTALLABLE = "Debian has no package of it"
 """What the reason of a test says that may be skipped anywhere."""
+
+
+TESTS = Path(__file__).parent
+_MEASURES = "COVERAGE_PROCESS_CONFIG"
+_MEASURING = os.environ.get(_MEASURES)
 
 
 @pytest.hookimpl(trylast=True)
@@ -21,6 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes minutes, so that at the end no core waits for it."""
     first = ("tests/box/test_kills.py", "tests/box/test_first_boot_kills.py", "tests/box/")
     items.sort(key=lambda item: [not item.nodeid.startswith(each) for each in first])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have what a test starts measured or not, by its layer; coverage sets this for all."""
+    if _MEASURING is None:
+        return
+    os.environ.pop(_MEASURES, None)
+    if item.path.relative_to(TESTS).parts[0] in MEASURED:
+        os.environ[_MEASURES] = _MEASURING
 
 
 @pytest.fixture

@@ -114,12 +114,15 @@ def running_kit(home: Path) -> Iterator[Kit]:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Look until a condition holds; False when time is up."""
+    """Look until a condition holds; False when time is up.
+
+    A look that takes long, such as a command, leaves as much time to what it looks at.
+    """
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while (began := time.monotonic()) < until:
         if condition():
             return True
-        time.sleep(0.05)
+        time.sleep(max(0.05, time.monotonic() - began))
     return condition()
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from box.deployed import NAME, Box, answering
+from box.one_cloud import on_gcp
 from trackstack import bundle
 
 # A wrong password, and one of many in a short time.
 REFUSED = {401, 429}
 
 
+@on_gcp
 def test_people_come_change_and_go_at_once_and_who_works_does_not_notice(deployed: Box) -> None:
     calls = len(deployed.world.cloud.calls)
     with deployed.at_work() as noticed:
@@ -65,6 +67,7 @@ def other_than(workers: int) -> int:
     return 1 if workers != 1 else 2
 
 
+@on_gcp
 def test_a_release_takes_over_from_the_one_before_and_who_works_does_not_notice(
     deployed: Box,
 ) -> None:
@@ -80,6 +83,7 @@ def test_a_release_takes_over_from_the_one_before_and_who_works_does_not_notice(
     assert deployed.has_run(run)
 
 
+@on_gcp
 def test_a_release_that_fails_leaves_the_one_before_and_the_laptop_says_why(
     deployed: Box, careless_kit: str
 ) -> None:

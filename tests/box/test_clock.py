@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-import pytest
-
 from box.clock import wrong_clock
 from box.deployed import NAME, USER, Box
+from box.one_cloud import on_aws
 from engine.world.aws import AwsWorld
 from kits import eventually
 
@@ -25,7 +24,7 @@ def off_by(box: Box) -> timedelta:
 
 
 # AWS looks at the clock of who signs; Google Cloud does not.
-@pytest.mark.parametrize("deployed", ["aws"], indirect=True)
+@on_aws
 def test_with_the_clock_two_days_off_logins_hold_and_commands_say_that_it_is_the_clock(
     deployed: Box,
 ) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from box.deployed import NAME, Box
+from box.one_cloud import on_aws
 from kits import eventually
 from trackstack.agent.ensure_logs import BOUNDS
 
@@ -32,6 +33,7 @@ def test_no_unit_failed(deployed: Box) -> None:
     assert deployed.guest.run("systemctl is-enabled unattended-upgrades").strip() == "enabled"
 
 
+@on_aws
 def test_updates_install_themselves_and_status_says_so(deployed: Box) -> None:
     guest = deployed.guest
     timers = "apt-daily.timer apt-daily-upgrade.timer"

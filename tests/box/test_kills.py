@@ -6,8 +6,6 @@ let in. tests/agent/test_kills.py kills at each effect of each.
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from box.deployed import USER, Box
 from box.moments import (
     OF_A_RELEASE,
@@ -18,16 +16,16 @@ from box.moments import (
     told,
     users_generation,
 )
+from box.one_cloud import on_aws
 from box.test_changes import REFUSED, other_than
 from kits import eventually
 from soak.load import load, wait_until_all_write
 from trackstack.desired import Users
 
 BACK_SECONDS = 120.0
-ONLY_AWS = pytest.mark.parametrize("deployed", ["aws"], indirect=True)
 
 
-@ONLY_AWS
+@on_aws
 def test_a_release_is_taken_up_after_power_cuts_at_all_of_its_steps_and_no_run_is_lost(
     deployed: Box,
 ) -> None:
@@ -44,7 +42,7 @@ def test_a_release_is_taken_up_after_power_cuts_at_all_of_its_steps_and_no_run_i
     assert deployed.workers() == wanted
 
 
-@ONLY_AWS
+@on_aws
 def test_a_rotation_holds_after_power_cuts_at_all_of_its_steps_and_no_run_is_lost(
     deployed: Box,
 ) -> None:

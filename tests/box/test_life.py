@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from box.deployed import NAME, Box
+from box.one_cloud import on_aws, on_gcp
 from kits import eventually
 from soak.load import load, wait_until_all_write
 
@@ -23,6 +24,7 @@ def test_a_machine_that_boots_again_serves_again_by_itself(deployed: Box) -> Non
     assert deployed.has_run(run)
 
 
+@on_gcp
 def test_power_that_fails_costs_nothing_that_was_answered_a_moment_before(deployed: Box) -> None:
     writer = deployed.writer()
     with load([writer]):
@@ -32,6 +34,7 @@ def test_power_that_fails_costs_nothing_that_was_answered_a_moment_before(deploy
     assert writer.lost() == []
 
 
+@on_aws
 @pytest.mark.parametrize("program", ["uvicorn", "nginx: master"])
 def test_a_program_that_is_killed_is_back(deployed: Box, program: str) -> None:
     find = f"pgrep -o -u trackstack-mlflow,trackstack-nginx -f '{program}'"

@@ -11,10 +11,11 @@ import pytest
 import pythons
 from asking import ROWS, under_load
 from box.deployed import NAME, USER, Box
+from box.one_cloud import on_aws
 from kits import eventually
 from trackstack.agent.systemd import unit
 
-pytestmark = pytest.mark.parametrize("deployed", ["aws"], indirect=True)
+pytestmark = on_aws
 
 MODELLING = Path(__file__).parents[1] / "e2e" / "modelling.py"
 MACHINE = "/var/lib/trackstack/machine"

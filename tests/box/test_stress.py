@@ -12,10 +12,8 @@ import pytest
 
 from box import crowd
 from box.deployed import Box
+from box.one_cloud import on_gcp
 from kits import eventually
-
-one_cloud = pytest.mark.parametrize("deployed", ["aws"], indirect=True)
-"""What has nothing to do with the cloud, and takes more than a few seconds."""
 
 BACK_SECONDS = 60.0
 EXHAUSTED_SECONDS = 90.0
@@ -51,7 +49,7 @@ def values(shown: str, name: str) -> Iterator[str]:
             yield value
 
 
-@one_cloud
+@on_gcp
 def test_who_makes_mlflow_take_all_memory_ends_mlflow_alone_and_it_is_back(deployed: Box) -> None:
     run = deployed.mlflow_client()["run"]
     before, killed = services(deployed), deployed.guest.out_of_memory()
@@ -102,7 +100,7 @@ def slow_downloads(box: Box) -> list[str]:
     return [crowd.asking(f"/api/2.0/mlflow-artifacts/artifacts{folder}/folder/sent.bin")] * SLOW
 
 
-@one_cloud
+@on_gcp
 @pytest.mark.parametrize(
     ("heads", "go_on"),
     [

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asking import ROWS, under_load
 from kits import Kit, eventually, free_port, seed_packages
 from trackstack.agent.models import bubblewrap
 from trackstack.agent.processes import SERVICE
+from trackstack.desired import ObservedModels
 
 SCRIPT = Path(__file__).parent / "modelling.py"
 
@@ -48,8 +50,20 @@ class Serving(Server):
         assert isinstance(told, dict)
         return told
 
+    def observed(self) -> dict[str, Any]:
+        """What the command would list, by the document that it reads: for who looks often."""
+        told: dict[str, Any] = json.loads(
+            (self.folder() / "control" / ObservedModels.KEY).read_bytes()
+        )["models"]
+        return told
+
+    @cached_property
+    def password(self) -> str:
+        """The owner's, which no test changes."""
+        return self.owner_password()
+
     def http(self) -> httpx.Client:
-        login = ("olga", self.owner_password())
+        login = ("olga", self.password)
         return httpx.Client(base_url=self.url, auth=login, trust_env=False, timeout=60)
 
     def ask(self, name: str, body: object = ROWS) -> httpx.Response:
@@ -106,13 +120,13 @@ def steady(serving: Serving) -> Serving:
 
 
 def move_alias(server: Serving, name: str, alias: str, version: str) -> None:
-    with server.api("olga", server.owner_password()) as api:
+    with server.api("olga", server.password) as api:
         body = {"name": name, "alias": alias, "version": version}
         api.post("registered-models/alias", json=body).raise_for_status()
 
 
 def at_version(server: Serving, name: str, version: str) -> bool:
-    told = server.listed()[name]
+    told = server.observed()[name]
     return told["version"] == version and told["state"] == "serving"
 
 
@@ -157,7 +171,7 @@ def test_the_list_says_how_a_model_does(steady: Serving) -> None:
     before = steady.listed()["steady"]["requests"]
     for _ in range(3):
         steady.predictions("steady")
-    assert eventually(lambda: steady.listed()["steady"]["requests"] >= before + 3, 15)
+    assert eventually(lambda: steady.observed()["steady"]["requests"] >= before + 3, 15)
     told = steady.listed()["steady"]
     assert told["healthy"] is True
     assert 0 < told["p50_ms"] < 1000
@@ -185,7 +199,7 @@ def test_a_moved_alias_is_followed_without_a_failed_request(steady: Serving) -> 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_where_it_is(steady: Serving) -> None:
     (broken,) = steady.log(["broken", "steady", "champion"])
     try:
-        assert eventually(lambda: steady.listed()["steady"]["state"] == "failed", 90)
+        assert eventually(lambda: steady.observed()["steady"]["state"] == "failed", 90)
         told = steady.listed()["steady"]
         assert "the weights are not what they were" in told["reason"]
         assert told["version"] == "1"
@@ -399,7 +413,7 @@ def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving)
     proof = Path(steady.environment["HOME"]) / "started"
     (built,) = steady.log(["built", json.dumps(places), 8, str(proof)])
     with steady.start("models", "serve", built, "--as", "built") as serving:
-        assert eventually(lambda: steady.listed().get("built", {}).get("doing") is not None, 30)
+        assert eventually(lambda: steady.observed().get("built", {}).get("doing") is not None, 30)
         began = time.monotonic()
         steady.run("users", "add", "held-up", "--show-passwords")
         steady.run("users", "remove", "held-up")
@@ -419,7 +433,7 @@ def test_the_last_model_takes_the_service_along(steady: Serving) -> None:
     steady.run("models", "stop", "steady")
     assert steady.listed() == {}
     assert steady.ask("steady").status_code == 404
-    with steady.api("olga", steady.owner_password()) as api:
+    with steady.api("olga", steady.password) as api:
         assert api.post("experiments/search", json={"max_results": 1}).status_code == 200
     left = [p for p in steady.processes() if "trackstack.agent.models" in " ".join(p.cmdline())]
     assert not psutil.wait_procs(left, timeout=10)[1]
