@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import time
+import venv
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +19,7 @@ from trackstack.agent import folders
 from trackstack.agent.machine import StepError
 from trackstack.agent.models import connections, environments, keeper, outlet, registry, watchdog
 from trackstack.agent.models.asked import Asked
+from trackstack.agent.models.compiling import compile_packages, compile_soon
 from trackstack.agent.models.environments import Wanted
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.mlflow import AwayError
@@ -550,3 +552,29 @@ def test_nobody_starts_the_older_server_again_while_the_newer_takes_its_place(
         (folders.SERVED / "churn").unlink()
     looking.join(20)
     assert walls.told == [f"stop {older}"]
+
+
+def test_packages_are_compiled_and_none_of_their_code_is_run(tmp_path: Path) -> None:
+    made, ran = tmp_path / "made", tmp_path / "ran"
+    venv.create(made, symlinks=True)
+    (packages,) = made.glob("lib/python*/site-packages")
+    evil = f"import pathlib; pathlib.Path({str(ran)!r}).touch()\n"
+    for name in ("evil.pth", "sitecustomize.py", "module.py", "compileall.py", "tests/t.py"):
+        (packages / name).parent.mkdir(exist_ok=True)
+        (packages / name).write_text(evil)
+    (packages / "python2.py").write_text("print 'old'\n")
+    (made / "bin" / "compileall.py").write_text(evil)
+    compile_packages(made)
+    assert not ran.exists()
+    assert {each.name.partition(".")[0] for each in packages.rglob("*.pyc")} == {
+        *("sitecustomize", "module", "compileall"),
+    }
+    (pyc,) = packages.glob("__pycache__/module.*")
+    assert f"{pyc.stat().st_mode:o}" == "100644"
+
+
+def test_an_environment_that_went_while_it_waited_is_only_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_soon(tmp_path / "gone")
+    assert eventually(lambda: "gone is not compiled" in caplog.text, 10)

@@ -17,6 +17,7 @@ from typing import Literal
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, ask, tail, wait_for
 from trackstack.agent.models import connections, environments, mlflow, registry
+from trackstack.agent.models.compiling import compile_soon
 from trackstack.agent.models.inside import EXAMPLE
 from trackstack.agent.models.services import (
     environment_is_there,
@@ -144,6 +145,8 @@ class Keeper:
             self._trouble, self._taken_up = None, self._looked_at
             self._retire_all_but(service)
             self._tell(wanted, None)
+            if self.watchdog.healthy and (settings := known(service)) is not None:
+                compile_soon(Path(settings.environment))
             return
         trouble = self._trouble
         if trouble is not None and trouble.of == service:
