@@ -17,13 +17,14 @@ import pytest
 from kits import eventually
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError
-from trackstack.agent.models import connections, environments, keeper, outlet, registry, watchdog
+from trackstack.agent.models import connections, keeper, outlet, registry, watchdog
+from trackstack.agent.models.archives import unpack
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.compiling import compile_packages, compile_soon
-from trackstack.agent.models.environments import Wanted
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.mlflow import AwayError
 from trackstack.agent.models.registry import Found, NotFoundError
+from trackstack.agent.models.requirements import Wanted, wanted_by
 from trackstack.agent.models.services import service_of
 from trackstack.agent.models.settings import Settings, settings_file
 from trackstack.agent.models.trouble import after
@@ -207,16 +208,16 @@ def model_in(folder: Path, requirements: str, python: str = "3.11.7") -> Path:
 
 
 def test_models_with_equal_requirements_share_an_environment(tmp_path: Path) -> None:
-    one = environments.wanted_by(model_in(tmp_path / "one", PLAIN), "3.17.2")
-    other = environments.wanted_by(model_in(tmp_path / "other", PLAIN, "3.11.9"), "3.17.2")
-    third = environments.wanted_by(model_in(tmp_path / "third", PLAIN, "3.12.1"), "3.17.2")
+    one = wanted_by(model_in(tmp_path / "one", PLAIN), "3.17.2")
+    other = wanted_by(model_in(tmp_path / "other", PLAIN, "3.11.9"), "3.17.2")
+    third = wanted_by(model_in(tmp_path / "third", PLAIN, "3.12.1"), "3.17.2")
     assert one.id == other.id
     assert one.id != third.id
 
 
 def test_models_that_bring_packages_along_do_not_share_them(tmp_path: Path) -> None:
     wanted = [
-        environments.wanted_by(model_in(tmp_path / name, f"{PLAIN}./own.tar.gz\n"), "3.17.2")
+        wanted_by(model_in(tmp_path / name, f"{PLAIN}./own.tar.gz\n"), "3.17.2")
         for name in ("one", "other")
     ]
     assert wanted[0].id != wanted[1].id
@@ -234,13 +235,13 @@ def test_models_that_bring_packages_along_do_not_share_them(tmp_path: Path) -> N
 def test_a_model_that_names_no_mlflow_gets_the_servers(
     tmp_path: Path, requirements: str, added: bool
 ) -> None:
-    wanted = environments.wanted_by(model_in(tmp_path / "model", requirements), "3.17.2")
+    wanted = wanted_by(model_in(tmp_path / "model", requirements), "3.17.2")
     assert ("mlflow==3.17.2" in wanted.requirements) is added
 
 
 def test_a_model_that_says_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="which Python"):
-        environments.wanted_by(tmp_path, "3.17.2")
+        wanted_by(tmp_path, "3.17.2")
 
 
 @pytest.mark.parametrize(
@@ -382,7 +383,7 @@ def test_what_was_built_is_put_beside_what_the_environment_has(tmp_path: Path) -
         entry("lib/same", tarfile.LNKTYPE, str(secret)),
         entry("lib/pipe", tarfile.FIFOTYPE),
     )
-    environments.unpack(built, environment)
+    unpack(built, environment)
     files = {str(f.relative_to(environment)) for f in environment.rglob("*") if not f.is_dir()}
     assert files == {
         *("bin/python", "bin/tool", "pyvenv.cfg", "lib/link/outside"),
@@ -397,7 +398,7 @@ def test_what_was_built_is_put_beside_what_the_environment_has(tmp_path: Path) -
 def test_an_archive_that_is_none_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "built.tar").write_bytes(b"no archive" * 200)
     with pytest.raises(StepError, match="is damaged"):
-        environments.unpack(tmp_path / "built.tar", tmp_path)
+        unpack(tmp_path / "built.tar", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import logging
 import os
 import re
 import shutil
-import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 
 import uv
@@ -20,22 +19,16 @@ import uv
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
 from trackstack.agent.models import outlet
+from trackstack.agent.models.archives import unpack
+from trackstack.agent.models.requirements import Wanted, text_of
 from trackstack.agent.models.trouble import told_by
 from trackstack.agent.models.walls import Task, View, Walls
-from trackstack.desired import Part, content_id
 
-_NO_FILE = r"(?!\S+\.(whl|zip|t?gz|tar\.\w+)\b)"
-_PLAIN = re.compile(
-    _NO_FILE + r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*([<>=!~]=?[^;@/\\]*)?(;[^@/\\]*)?"
-)
-"""A package by its name, from the index that this computer uses."""
-_NAMES_MLFLOW = re.compile(r"^mlflow(-skinny)?\b(?!-)", re.MULTILINE | re.IGNORECASE)
 _WHOLE = ".whole"
 """In an environment that can be used; its time is that of the last use."""
 
 _FASTER = ("httptools", "uvloop")
 """https://uvicorn.dev/installation/ names these; without them it parses HTTP in Python."""
-_OF_PACKAGES = frozenset((name,) for name in ("lib", "bin", "include", "share", "etc"))
 _PACK = (
     'made=$1 speed=$2; shift 2; mkdir -p "$made"; "$@" -r "$0" >&2 || exit; '
     '"$@" --no-deps $speed >&2; exec tar -cf - -C "$made" .'
@@ -44,65 +37,6 @@ _PACK = (
 _log = logging.getLogger("trackstack.models")
 _making: dict[str, Lock] = {}
 _guard = Lock()
-
-
-class Wanted(Part):
-    """What an environment is made from.
-
-    Attributes:
-        python: a version with two numbers; another third one loads the same models.
-        requirements: what stands in a requirements file.
-        constraints: likewise, or empty.
-        files: the folder with the model, when the requirements may name files in it.
-    """
-
-    python: str
-    requirements: str
-    constraints: str = ""
-    files: str = ""
-
-    @property
-    def id(self) -> str:
-        """Names the environment: equal wishes share it."""
-        return content_id(self.model_dump(mode="json"))
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies, in the machine's folder."""
-        return folders.MODEL_ENVIRONMENTS / self.id
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it names packages only, and no options, addresses or files."""
-        lines = f"{self.requirements}\n{self.constraints}".splitlines()
-        named = [line.partition(" #")[0].strip() for line in lines]
-        return all(
-            not line or line.startswith("#") or _PLAIN.fullmatch(line)
-            for line in named
-            if line != "-c constraints.txt"
-        )
-
-
-def wanted_by(model: Path, mlflow: str) -> Wanted:
-    """The environment that a model's files ask for.
-
-    Args:
-        model: the folder with its files.
-        mlflow: the version of MLflow for a model that names none.
-
-    Raises:
-        StepError: the files do not say which Python.
-    """
-    told = _text(model / "python_env.yaml")
-    version = re.search(r"^python:\s*['\"]?(\d+\.\d+)", told, re.MULTILINE)
-    if version is None:
-        raise StepError("its files do not say which Python it wants: no python_env.yaml")
-    requirements = _text(model / "requirements.txt")
-    if not _NAMES_MLFLOW.search(requirements):
-        requirements += f"\nmlflow=={mlflow}\n"
-    constraints = _text(model / "constraints.txt")
-    wanted = Wanted(python=version[1], requirements=requirements, constraints=constraints)
-    return wanted if wanted.is_plain else wanted.model_copy(update={"files": str(model)})
 
 
 def ensure(wanted: Wanted, walls: Walls) -> None:
@@ -129,7 +63,7 @@ def python_places(environment: Path) -> list[Path]:
 
     By both names: one that uv fetched is named by a link, without the third number.
     """
-    settings = _text(environment / "pyvenv.cfg")
+    settings = text_of(environment / "pyvenv.cfg")
     home = re.search(r"^home = (.+)$", settings, re.MULTILINE)
     if home is None:
         raise StepError("its packages' folder is damaged: it names no Python")
@@ -222,42 +156,3 @@ def _variables(view: View) -> dict[str, str]:
         given |= {n: v for n, v in os.environ.items() if n.lower().endswith("_proxy")}
     own = {"HOME": str(view.scratch), "UV_CACHE_DIR": str(view.scratch / "cache")}
     return given | own
-
-
-def unpack(archive: Path, environment: Path) -> None:
-    """Put what was built into its environment, where it takes no other file's place.
-
-    Foreign code wrote the archive: of it only files count, below the folders that packages have.
-
-    Raises:
-        StepError: it is none, or damaged.
-    """
-    try:
-        with tarfile.open(archive, "r:") as packed:
-            for entry in packed:
-                path = PurePosixPath(entry.name)
-                if not entry.isfile() or path.is_absolute() or ".." in path.parts:
-                    continue
-                content = packed.extractfile(entry)
-                if path.parts[:1] not in _OF_PACKAGES or content is None:
-                    continue
-                to = environment / path
-                to.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    with to.open("xb") as file:
-                        shutil.copyfileobj(content, file, 1 << 20)
-                except FileExistsError:
-                    continue
-                if entry.mode & 0o100:
-                    to.chmod(to.stat().st_mode | 0o110)
-    except tarfile.TarError as error:
-        raise StepError("what was built for it is damaged", str(error)) from error
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise StepError(f"its file {file.name} cannot be read") from error

@@ -19,6 +19,7 @@ from trackstack.agent.machine import StepError, ask, tail, wait_for
 from trackstack.agent.models import connections, environments, mlflow, registry
 from trackstack.agent.models.compiling import compile_soon
 from trackstack.agent.models.inside import EXAMPLE
+from trackstack.agent.models.requirements import wanted_by
 from trackstack.agent.models.services import (
     environment_is_there,
     have_nginx_ask,
@@ -187,7 +188,7 @@ class Keeper:
                 shutil.rmtree(staged, ignore_errors=True)
         self._doing(wanted, f"installing the packages of version {found.version}")
         files.touch()
-        environment = environments.wanted_by(files, _mlflow_version())
+        environment = wanted_by(files, _mlflow_version())
         environments.ensure(environment, self.walls)
         self._doing(wanted, f"starting version {found.version}")
         settings = Settings(
