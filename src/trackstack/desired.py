@@ -309,15 +309,15 @@ class Models(DesiredDocument):
 
     Attributes:
         code_allowed: whether somebody agreed that models' code runs on the machine.
-        trial: the model whose own code is to predict for its input example, once for each
-            generation that says so; None when none is to.
+        trials: of which models the own code is to predict for the input example, once for each
+            generation that asks; by name, the last that did.
     """
 
     KEY: ClassVar[str] = "desired/models.json"
 
     code_allowed: bool = False
     models: dict[ModelName, ServedModel]
-    trial: ModelName | None = None
+    trials: dict[ModelName, int] = {}
 
 
 class StepReport(Part):
@@ -454,7 +454,7 @@ class ObservedModels(Document):
     Attributes:
         desired: the generation of the document it works on.
         walls: whether models' code is shut off from the rest of the machine.
-        trial: the last one that was asked for.
+        trials: the last one of each model that was asked for.
     """
 
     KEY: ClassVar[str] = "observed/models.json"
@@ -463,7 +463,7 @@ class ObservedModels(Document):
     walls: bool
     heartbeat: AwareDatetime
     models: dict[ModelName, ModelReport]
-    trial: ModelTrial | None = None
+    trials: dict[ModelName, ModelTrial] = {}
 
 
 AUTHORITIES_KEY = "observed/ca.pem"

@@ -6,10 +6,11 @@ import os
 import tarfile
 import time
 import venv
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -29,11 +30,21 @@ from trackstack.agent.models.services import service_of
 from trackstack.agent.models.settings import Settings, settings_file
 from trackstack.agent.models.trouble import after
 from trackstack.agent.models.walls import Walls
-from trackstack.desired import ModelReport, Models, ServedModel, audit_key
+from trackstack.control.base import change, read
+from trackstack.control.directory import DirectoryStore
+from trackstack.desired import (
+    ModelReport,
+    Models,
+    ModelTrial,
+    ObservedModels,
+    ServedModel,
+    audit_key,
+)
+from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.operations import doctor, models
 from trackstack.operations.verify_model import alike
-from unit.making import FakeMachine, change_of
+from unit.making import NOON, FakeMachine, change_of
 
 RUN = "0123456789abcdef" * 2
 LOGGED = f"m-{RUN}"
@@ -337,6 +348,8 @@ def test_requests_are_counted_by_model_and_only_those_that_were_let_in() -> None
         ({"predictions": [1.0]}, {"predictions": [1.0, 1.0]}, False),
         ({"a": 1}, {"b": 1}, False),
         (float("nan"), float("nan"), True),
+        ([float("nan")], [None], True),
+        ([0.0], [None], False),
         (["x", None], ["x", None], True),
         (["x"], ["y"], False),
     ],
@@ -579,3 +592,37 @@ def test_an_environment_that_went_while_it_waited_is_only_noted(
 ) -> None:
     compile_soon(tmp_path / "gone")
     assert eventually(lambda: "gone is not compiled" in caplog.text, 10)
+
+
+def test_who_verifies_waits_for_their_own_model_whatever_others_ask_for_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ServedModel(uri="models:/churn/3")
+    store = DirectoryStore(tmp_path)
+    allowed = {"code_allowed": True, "models": {"a": model, "b": model, "c": model}}
+    change(store, Models, "serve", lambda _: dict(allowed))
+    here = cast("Environment", SimpleNamespace(target=SimpleNamespace(store=store, running=bool)))
+    others: list[Callable[[], object]] = [
+        lambda: models.serve(here, "d", model, allow_code=False),
+        lambda: models.stop(here, "c"),
+        lambda: models.tried(here, "b"),
+    ]
+
+    def machine(*_: object) -> Iterator[ObservedModels]:
+        while others:
+            others.pop(0)()
+        wanted, _tag = read(store, Models)
+        assert wanted is not None
+        trials = {name: ModelTrial(desired=at, version="1") for name, at in wanted.trials.items()}
+        yield ObservedModels(
+            generation=1, desired=0, walls=True, heartbeat=NOON, models={}, trials=trials
+        )
+
+    serves = ModelReport(desired=99, uri=model.uri, state="serving")
+    monkeypatch.setattr(models, "_observed", machine)
+    monkeypatch.setattr(models, "_must_be_there", lambda *_: None)
+    monkeypatch.setattr(models, "_reports", lambda *_: iter([serves]))
+    assert models.tried(here, "a").desired == 2
+    last, _ = read(store, Models)
+    assert last is not None
+    assert (sorted(last.models), last.trials) == (["a", "b", "d"], {"a": 2, "b": 5})

@@ -118,6 +118,7 @@ def serve(
         return {
             "code_allowed": allow_code or (before is not None and before.code_allowed),
             "models": models | {name: model},
+            "trials": before.trials if before else {},
         }
 
     agreed = " and allow model code" if allow_code and not code_is_allowed(environment) else ""
@@ -147,10 +148,12 @@ def stop(environment: Environment, name: str) -> None:
     must_be_served(environment, name)
 
     def apply(before: Models | None) -> dict[str, object]:
-        _must_be_served(name, before)
-        models = before.models if before else {}
-        kept = {other: model for other, model in models.items() if other != name}
-        return {"code_allowed": before is not None and before.code_allowed, "models": kept}
+        there = _must_be_served(name, before)
+        return {
+            "code_allowed": there.code_allowed,
+            "models": {other: model for other, model in there.models.items() if other != name},
+            "trials": {other: asked for other, asked in there.trials.items() if other != name},
+        }
 
     written = change(environment.target.store, Models, f"stop serving {name}", apply)
     if environment.target.running():
@@ -173,14 +176,15 @@ def tried(environment: Environment, name: str) -> ModelTrial:
     """
 
     def apply(before: Models | None) -> dict[str, object]:
-        _must_be_served(name, before)
-        return {**(before.model_dump() if before else {}), "trial": name}
+        there = _must_be_served(name, before)
+        return there.model_dump() | {"trials": there.trials | {name: there.generation + 1}}
 
     store = environment.target.store
     written = change(store, Models, f"try {name}", apply)
     for observed in _observed(environment, _TRIAL_SECONDS):
-        trial = observed.trial if observed else None
-        if trial is not None and trial.desired == written.generation:
+        trial = observed.trials.get(name) if observed else None
+        # Of two who ask for the same at once, the later one's is the earlier one's too.
+        if trial is not None and trial.desired >= written.generation:
             return trial
     raise NotProvenError(
         f"The machine did not say within {_TRIAL_SECONDS} s what the code of {name!r} predicts.",
@@ -283,11 +287,11 @@ def _find(tracking: Tracking, uri: str) -> None:
         ) from error
 
 
-def _must_be_served(name: str, models: Models | None) -> None:
-    known = models.models if models else {}
-    if name not in known:
-        near = names.nearest(name, known)
+def _must_be_served(name: str, models: Models | None) -> Models:
+    if models is None or name not in models.models:
+        near = names.nearest(name, models.models if models else {})
         raise UsageError(
             f"No model is served as {name!r}; nothing was changed.",
             f"Did you mean {near!r}?" if near else "`trackstack models list` shows them.",
         )
+    return models

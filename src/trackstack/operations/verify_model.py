@@ -88,11 +88,15 @@ def _answers_alike(client: httpx.Client, address: str, told: ModelTrial) -> str:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same, but for how sums of fractions were rounded."""
+    """Whether two JSON values are the same, but for how sums of fractions were rounded.
+
+    What is no number is null in JSON; Python's writes NaN all the same.
+    """
+    one, other = (None if value != value else value for value in (one, other))  # noqa: PLR0124
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(alike, one, other))
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+        return math.isclose(one, other, rel_tol=1e-9)
     return bool(one == other)

@@ -170,7 +170,7 @@ class Keeper:
     def _try(self) -> None:
         """Have the own code of the model that answers predict, when that was asked for."""
         asked, service = self.trial, served(self.name)
-        if asked and service and (self.tried is None or self.tried.desired != asked):
+        if asked and service and (self.tried is None or self.tried.desired < asked):
             self.tried = tried(self.name, service, asked, self.walls)
             self.changed()
 

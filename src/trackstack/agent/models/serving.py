@@ -43,12 +43,12 @@ class Reporter:
 
     Attributes:
         walls: whether there are any.
-        trial: the last one; also that of an earlier run.
+        trials: the last one of each model; also those of an earlier run.
     """
 
     store: ControlStore
     walls: bool
-    trial: ModelTrial | None = None
+    trials: dict[str, ModelTrial] = field(default_factory=dict)
     _asked: Asked = field(default_factory=Asked)
     _generation: int = 0
     _tag: str | None = None
@@ -63,7 +63,7 @@ class Reporter:
             _log.error("the last report on models cannot be read: %s", error)
         else:
             self._generation = told.generation if told else 0
-            self.trial = told.trial if told else None
+            self.trials = told.trials if told else {}
 
     def write(self, desired: int, reports: dict[str, ModelReport]) -> None:
         """Put a report in the store; one that cannot be written is only logged."""
@@ -74,7 +74,7 @@ class Reporter:
             walls=self.walls,
             heartbeat=datetime.now(UTC),
             models={name: self._with_requests(name, each) for name, each in reports.items()},
-            trial=self.trial,
+            trials=self.trials,
         )
         old = time.monotonic() >= self._written_at + self.store.heartbeat_seconds
         if self._written is not None and not old and _same(self._written, report):
@@ -136,13 +136,13 @@ def serve(store: ControlStore, walls: Walls) -> None:
         left = _forget_all_but(set(models), walls)
         for name, model in models.items():
             if name not in kept and name not in leaving:  # two would be in each other's way
-                kept[name] = _keep(Keeper(name, model, wanted.generation, walls, changed.set))
+                keeper = Keeper(name, model, wanted.generation, walls, changed.set)
+                keeper.tried = reporter.trials.get(name)
+                kept[name] = _keep(keeper)
             if name in kept:
-                trial = wanted.generation if name == wanted.trial else 0
-                already = reporter.trial is not None and reporter.trial.desired >= trial
-                kept[name].keeper.want(model, wanted.generation, 0 if already else trial)
-        trials = [each.keeper.tried for each in kept.values()] + [reporter.trial]
-        reporter.trial = max(filter(None, trials), key=lambda each: each.desired, default=None)
+                kept[name].keeper.want(model, wanted.generation, wanted.trials.get(name, 0))
+        trials = {name: each.keeper.tried for name, each in kept.items()}
+        reporter.trials = {name: tried for name, tried in trials.items() if tried is not None}
         reports = {name: each.keeper.report for name, each in kept.items()}
         gone = ModelReport(desired=wanted.generation, uri="", doing="ending")
         reports |= dict.fromkeys(left, gone)
