@@ -51,6 +51,12 @@ def test_a_deploy_with_the_clouds_postgresql_is_verified_and_keeps_runs_there(
     assert seen["run"] in there
 
 
+def test_what_verify_logged_is_removed_from_it(managed: Box) -> None:
+    said = managed.guest.run("cat /var/lib/trackstack/machine/logs/agent.log")
+    assert "mlflow gc" not in said
+    assert managed.guest.run("cat /var/lib/trackstack/machine/data/cleaned").strip() >= "1"
+
+
 def test_only_the_machine_can_connect_to_the_database(managed: Box) -> None:
     address = managed.database.address
     assert answering(managed.guest.socket, address, [5432]) == [5432]

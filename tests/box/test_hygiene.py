@@ -96,15 +96,17 @@ def test_what_breaks_into_mlflow_sees_no_hash_and_no_key_of_a_certificate(deploy
     [
         "echo X=y >>data/secrets.env",
         "rm -f data/secrets.env",
-        "mv data/secrets.env data/other",
+        "mv data/stores.env data/other",
+        "ln -sfT /var/lib/trackstack/machine/users data/stores.env",
         "echo >data/planted && mv data/planted data/secrets.env",
+        "mv data/tls data/other",
         "mv data kept",
     ],
 )
 def test_what_breaks_into_mlflow_does_not_change_what_it_is_started_with(
     deployed: Box, attempt: str
 ) -> None:
-    kept = "cat /var/lib/trackstack/machine/data/secrets.env"
+    kept = "cd /var/lib/trackstack/machine/data && cat secrets.env stores.env && ls -d tls"
     before = deployed.guest.run(kept)
     done = _broken_into_mlflow(deployed, attempt)
     assert done.returncode != 0

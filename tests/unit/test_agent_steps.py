@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
+from trackstack import bundle
 from trackstack.agent import ensure_cleaned as ensure_cleaned_module
 from trackstack.agent import folders
 from trackstack.agent.ensure_cleaned import cleaned_generation, ensure_cleaned
@@ -29,7 +30,7 @@ from trackstack.agent.ensure_release import (
 )
 from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import ensure_users, let_in, shut_out
-from trackstack.agent.machine import FINISHED, StepError, ask, run, tail, wait_for
+from trackstack.agent.machine import FAILED, FINISHED, StepError, ask, run, tail, wait_for
 from trackstack.desired import Release, User
 from trackstack.errors import TrackstackError
 from trackstack.lock import versions
@@ -299,6 +300,7 @@ def test_mlflows_own_keys_are_made_once_and_differ_between_environments(tmp_path
     first = folders.SECRETS.read_text()
     ensure_secrets(a_round())
     assert folders.SECRETS.read_text() == first
+    assert not folders.STORES.exists()
     assert folders.SECRETS.stat().st_mode & 0o077 == 0
     os.chdir(tmp_path)
     (tmp_path / "data").mkdir()
@@ -385,12 +387,44 @@ def test_a_few_old_releases_are_kept_and_the_live_one_always() -> None:
     assert left == {live.id, f"{3:016}", f"{4:016}", f"{5:016}"}
 
 
+def test_of_an_mlflow_that_power_was_cut_from_no_socket_is_left() -> None:
+    live = release()
+    ensure_files(a_round(release=live))
+    folders.LIVE.symlink_to(folders.RELEASES / live.id)
+    for service in ("mlflow-01234567", live.mlflow):
+        folders.mlflow_socket(service).touch()
+    folders.NGINX_SOCKET.touch()
+    ensure_retired(a_round(release=live))
+    left = {place for place in folders.RUN.iterdir() if place.suffix == ".sock"}
+    assert left == {folders.NGINX_SOCKET, folders.mlflow_socket(live.mlflow)}
+
+
 def test_a_link_is_pointed_elsewhere_in_one_step_over_what_a_kill_left() -> None:
     link(Path("name"), Path("one"))
     Path("name.new").symlink_to("half")
     link(Path("name"), Path("two"))
     assert Path("name").readlink() == Path("two")
     assert not Path("name.new").is_symlink()
+
+
+@pytest.mark.parametrize("planted", [None, "link", "folder", "link to a file"])
+def test_mlflow_finds_no_name_free_that_its_start_script_reads(
+    planted: str | None, tmp_path: Path
+) -> None:
+    """Where it has a user of its own, that may put files into the folder they lie in."""
+    Path().chmod(folders.SHARED_MODE)
+    if planted == "folder":
+        folders.STORES.mkdir()
+    elif planted is not None:
+        (tmp_path / "mine").write_text("PGPASSWORD=mine\n")
+        folders.STORES.symlink_to(tmp_path / ("mine" if planted == "link to a file" else "none"))
+    ensure_secrets(a_round())
+    assert folders.STORES.is_file()
+    assert not folders.STORES.is_symlink()
+    assert folders.STORES.read_text() == ""
+    folders.STORES.write_text("PGPASSWORD=own\n")
+    ensure_secrets(a_round())
+    assert folders.STORES.read_text() == "PGPASSWORD=own\n"
 
 
 def test_a_cleanup_is_carried_out_once() -> None:
@@ -435,9 +469,12 @@ def test_what_a_killed_agent_left_of_a_cleanup_is_ended_by_the_next_round() -> N
 def _cleaned(experiment: str) -> tuple[list[str], str]:
     """What stood in the place of MLflow was called with; and where it was asked to go."""
     made = release()
+    place_service(made, made.mlflow)
+    folders.STORES.write_text("PGPASSWORD='a secret'\n")
     called = folders.PACKAGES / made.packages_id / "bin" / "python"
     called.parent.mkdir(parents=True)
-    called.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_USERNAME at $MLFLOW_TRACKING_URI" "$@"\n')
+    told = "$MLFLOW_TRACKING_USERNAME with $PGPASSWORD at $MLFLOW_TRACKING_URI"
+    called.write_text(f'#!/bin/sh\necho "{told}" "$@"\n')
     called.chmod(0o700)
     said: list[str] = []
 
@@ -445,21 +482,39 @@ def _cleaned(experiment: str) -> tuple[list[str], str]:
         command = ["sh", f"services/{service}.sh"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (FINISHED, "")
-        said.extend([done.stdout, (folders.SERVICES / f"{service}.sh").read_text()])
+        placed = folders.SERVICES.glob(f"{service}.*")
+        said.extend([done.stdout, "".join(each.read_text() for each in placed)])
 
     wanted = cleanup().model_copy(update={"experiment": experiment})
     machine = FakeMachine(on_finish=to_its_end)
     ensure_cleaned(a_round(machine=machine, cleanup=wanted, release=made))
-    assert said[0].startswith(f"trackstack.agent at {made.url} ")
-    return said[0].split()[3:], said[1]
+    begin = f"trackstack.agent with a secret at {made.url} "
+    assert said[0].startswith(begin)
+    return said[0].removeprefix(begin).split(), said[1]
 
 
 def test_a_cleanup_names_all_three_lists_to_mlflow_and_no_secret() -> None:
     """`mlflow gc` takes a missing list for everything that anybody deleted."""
-    command, script = _cleaned("7")
+    command, files = _cleaned("7")
     for flag in ("--run-ids", "--logged-model-ids", "--experiment-ids"):
         assert command[command.index(flag) + 1], flag
-    assert "PASSWORD" not in script
+    assert not [word for word in command if "secret" in word]
+    assert "a secret" not in files, "nginx may read these"
+
+
+def test_a_cleanup_that_fails_says_so_once_and_for_all() -> None:
+    made, ended = release(), list[int]()
+    place_service(made, made.mlflow)
+
+    def to_its_end(service: str, _: str) -> None:
+        command = ["sh", f"services/{service}.sh"]
+        ended.append(subprocess.run(command, capture_output=True, check=False).returncode)
+
+    machine = FakeMachine(on_finish=to_its_end)
+    ensure_cleaned(a_round(machine=machine, cleanup=cleanup(), release=made))
+    assert ended == [FAILED], "systemd would start it again"
+    unit = bundle.templates() / "systemd/trackstack-mlflow@.service"
+    assert f"RestartPreventExitStatus={FINISHED} {FAILED}\n" in unit.read_text()
 
 
 @pytest.mark.parametrize("text", ["", "many", None])

@@ -18,7 +18,7 @@ import pytest
 from kits import eventually
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError
-from trackstack.agent.models import connections, keeper, outlet, registry, watchdog
+from trackstack.agent.models import connections, environments, keeper, outlet, registry, watchdog
 from trackstack.agent.models.archives import unpack
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.compiling import compile_packages, compile_soon
@@ -28,7 +28,7 @@ from trackstack.agent.models.registry import Found, NotFoundError
 from trackstack.agent.models.requirements import Wanted, wanted_by
 from trackstack.agent.models.services import service_of
 from trackstack.agent.models.settings import Settings, settings_file
-from trackstack.agent.models.trouble import after
+from trackstack.agent.models.trouble import Trouble, after
 from trackstack.agent.models.walls import Walls
 from trackstack.control.base import change, read
 from trackstack.control.directory import DirectoryStore
@@ -626,3 +626,58 @@ def test_who_verifies_waits_for_their_own_model_whatever_others_ask_for_meanwhil
     last, _ = read(store, Models)
     assert last is not None
     assert (sorted(last.models), last.trials) == (["a", "b", "d"], {"a": 2, "b": 5})
+
+
+def test_a_server_that_took_anothers_place_is_asked_before_it_is_called_mute(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before may have been mute for as long as it served."""
+    now = time.monotonic()
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now + 1000)
+    monkeypatch.setattr(watchdog, "pings", lambda _: True)
+    served.look_after()
+    assert cast("FakeWalls", served.walls).told == []
+    assert served.report.healthy
+
+
+def test_what_was_wrong_with_the_one_before_is_not_told_of_the_one_that_serves_now(
+    served: Keeper,
+) -> None:
+    _look(served)
+    served.watchdog.down = Trouble("model-churn.12345678", "its server ended", 1, 0)
+    served.look_after()
+    assert served.watchdog.why_down() == "its server ended"
+    (folders.SERVED / "churn").unlink()
+    (folders.SERVED / "churn").symlink_to("../models/model-churn.87654321")
+    assert served.watchdog.why_down() is None
+
+
+@pytest.mark.parametrize("error", [StepError("systemd does not tell"), OSError("no memory")])
+def test_whoever_tells_of_memory_may_be_away(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def away(_: str) -> int:
+        raise error
+
+    monkeypatch.setattr(served.walls, "memory", away)
+    served.look()
+    assert served.report.memory_bytes is None
+
+
+def test_a_server_that_ended_now_and_then_is_started_at_once_each_time(served: Keeper) -> None:
+    walls, service = cast("FakeWalls", served.walls), "model-churn.12345678"
+    served.watchdog.down = Trouble(service, "its server ended", 9, time.monotonic() - 601)
+    walls.up.discard(service)
+    served.look_after()
+    assert walls.told == [f"start {service}"]
+    assert served.watchdog.down.times == 1
+
+
+def test_a_package_does_not_say_which_folders_its_model_sees(tmp_path: Path) -> None:
+    python, made = tmp_path / "python", tmp_path / "made"
+    for place in (python / "bin", python / "lib", tmp_path / "private/lib", made / "bin"):
+        place.mkdir(parents=True)
+    (python / "bin/python3").touch()
+    (made / "bin/python").symlink_to(python / "bin/python3")
+    (made / "pyvenv.cfg").write_text(f"home = {tmp_path}/private/bin\n")
+    assert environments.python_places(made) == [python / "bin", python / "lib"]

@@ -5,9 +5,8 @@ import shlex
 
 from trackstack.agent import folders
 from trackstack.agent.ensure_release import retire
-from trackstack.agent.ensure_stores import settings
 from trackstack.agent.ensure_users import let_in, shut_out
-from trackstack.agent.machine import FINISHED
+from trackstack.agent.machine import FAILED, FINISHED
 from trackstack.agent.round import Round
 from trackstack.control.directory import write_durably
 from trackstack.desired import Cleanup, Release, content_id
@@ -15,16 +14,18 @@ from trackstack.desired import Cleanup, Release, content_id
 _AGENT = "trackstack.agent"
 _SCRIPT = """#!/bin/sh
 # Removes for good what verify logged, as the user whose database and artifacts they are.
-set -eu
 set -a
+. ./services/{mlflow}.env
+! [ -f data/stores.env ] || . ./data/stores.env
 . ./services/{service}.env
 HOME=$PWD/tmp
 PYTHONSAFEPATH=1
 set +a
 packages/{packages}/bin/python -m mlflow gc --backend-store-uri "$MLFLOW_BACKEND_STORE_URI" \\
-    --run-ids {runs} --logged-model-ids {models} --experiment-ids {experiment}
+    --run-ids {runs} --logged-model-ids {models} --experiment-ids {experiment} || exit {failed}
 # As far as they hold no file.
-! [ -d data/artifacts/{experiment} ] || find data/artifacts/{experiment} -type d -empty -delete
+! [ -d data/artifacts/{experiment} ] ||
+    find data/artifacts/{experiment} -depth -type d -empty -exec rmdir {{}} \\;
 exit {finished}
 """
 
@@ -53,19 +54,20 @@ def _collect(this: Round, cleanup: Cleanup, release: Release, password: str) -> 
     # Of MLflow's services, so that the next round ends what a killed agent left of it.
     service = f"mlflow-{content_id(['cleanup', cleanup.generation])[:8]}"
     variables = {
-        **settings(release),
         "MLFLOW_TRACKING_URI": release.url,
         "MLFLOW_TRACKING_USERNAME": _AGENT,
         "MLFLOW_TRACKING_PASSWORD": password,
     }
     script = _SCRIPT.format(
         service=service,
+        mlflow=release.mlflow,
         packages=release.packages_id,
         # All three, always: a missing one means everything that anybody deleted.
         runs=",".join(cleanup.runs),
         models=",".join(cleanup.models),
         experiment=cleanup.experiment,
         finished=FINISHED,
+        failed=FAILED,
     )
     told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     try:

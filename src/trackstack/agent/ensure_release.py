@@ -85,6 +85,10 @@ def ensure_packages(this: Round) -> None:
 
 def ensure_secrets(_: Round) -> None:
     """Have MLflow's own keys, made once; losing them loses what MLflow encrypted with them."""
+    if folders.is_shared() and not folders.is_own_file(folders.STORES):
+        # MLflow may put down in that folder what is not there, and reads this when it starts.
+        folders.give_way(folders.STORES)
+        folders.write(folders.STORES, b"")
     if folders.SECRETS.is_file():
         return
     passphrase = secrets.token_urlsafe(32)
@@ -118,6 +122,10 @@ def stop_all_but(this: Round, kept: str) -> None:
     for service in {file.name.partition(".")[0] for file in folders.SERVICES.glob("mlflow-*")}:
         if service != kept:
             retire(this, service)
+    # Power that was cut leaves the socket of what ran then.
+    for socket in folders.RUN.glob("mlflow-*.sock"):
+        if socket != folders.mlflow_socket(kept):
+            folders.give_way(socket)
 
 
 def retire(this: Round, service: str) -> None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
-from stat import S_IMODE, S_ISDIR
+from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from trackstack.control.directory import write_durably
 
@@ -91,6 +91,15 @@ def give_way(path: Path) -> None:
         aside = path.with_name(f".{path.name}-{token_hex(4)}")
         path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether this process's user has made a file; a link is none."""
+    try:
+        told = path.lstat()
+    except FileNotFoundError:
+        return False
+    return S_ISREG(told.st_mode) and told.st_uid == os.geteuid()
 
 
 def _is_own(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """https://docs.kernel.org/admin-guide/sysctl/kernel.html#random; macOS has none."""
-FINISHED = 87
+FINISHED, FAILED = 87, 88
 """The exit status of a service that is done for good; systemd's units start it no more."""
 OUTPUT_TAIL = 4000
 """How much is told of what a failing program printed, in bytes."""
@@ -34,7 +34,7 @@ class Machine(Protocol):
         """Stop a service and forget its definition; returns when its processes are gone."""
 
     def finish(self, service: str, problem: str) -> None:
-        """Run a service whose start script ends by itself, with FINISHED where all went well.
+        """Run a service whose start script ends by itself, with FINISHED, or else with FAILED.
 
         Raises:
             StepError: it did not end well, or not in time; its problem is the given one.

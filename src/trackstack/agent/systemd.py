@@ -13,7 +13,8 @@ from trackstack.agent.machine import StepError, run, tail, wait_for
 from trackstack.desired import content_id
 
 _UP = {"active", "activating", "reloading"}
-_FINISH_SECONDS = 600
+_FINISH_SECONDS = 150
+"""Below what a command waits for a silent machine: the agent does nothing else meanwhile."""
 
 
 class Systemd:

@@ -6,24 +6,33 @@ No code of the packages runs outside the walls for it: the Python that the envir
 started apart from it, reads and compiles only.
 """
 
+import errno
 import logging
+import shutil
 import subprocess
 from pathlib import Path
 from threading import Lock, Thread
 
 _COMPILED = ".compiled"
 _NEVER_IMPORTED = r"/tests?/"
+_LEAST_FREE_BYTES = 2 << 30
+_MOST_SECONDS = 3600
+_COMPILE = (
+    "ulimit -v 2097152; echo 1000 >/proc/self/oom_score_adj; umask 022; "
+    'exec nice -n 19 "$0" -I -S -m compileall -q -x "$1" "$2"'
+)
+"""Behind all else that wants to run, with 2 GB at most, and ended first where memory is short."""
 
 _log = logging.getLogger("trackstack.models")
 _one_at_a_time = Lock()
-_begun = set[Path]()
+_tried = set[Path]()
 
 
 def compile_soon(environment: Path) -> None:
-    """Have an environment compiled once, in the background, behind all else that wants to run."""
-    if environment in _begun or (environment / _COMPILED).is_file():
+    """Have an environment compiled in the background, once: where that fails, it is left so."""
+    if environment in _tried or (environment / _COMPILED).is_file():
         return
-    _begun.add(environment)
+    _tried.add(environment)
     Thread(target=_compile, args=(environment,), daemon=True).start()
 
 
@@ -31,20 +40,25 @@ def compile_packages(environment: Path) -> None:
     """Compile what an environment's packages may import; what is compiled already stays.
 
     Raises:
-        OSError: it is gone, or nothing can be written there.
+        OSError: it is gone, or there is little room.
+        subprocess.SubprocessError: it took too long, or was ended.
     """
-    python = (environment / "bin" / "python").resolve(strict=True)
+    free = shutil.disk_usage(environment).free
+    if free < _LEAST_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"only {free >> 20} MB are free", str(environment))
     # By its real path, isolated (-I) and without site (-S): not even its .pth files are read.
-    command = ["nice", "-n", "19", str(python), "-I", "-S", "-m", "compileall", "-q"]
+    python = (environment / "bin" / "python").resolve(strict=True)
+    command = ["/bin/sh", "-c", _COMPILE, str(python), _NEVER_IMPORTED, str(environment / "lib")]
     done = subprocess.run(
-        [*command, "-x", _NEVER_IMPORTED, str(environment / "lib")],
+        command,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        umask=0o022,  # as the packages' own files are
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=_MOST_SECONDS,
         check=False,
     )
     if done.returncode < 0:
-        raise ChildProcessError(f"compiling was ended by signal {-done.returncode}")
+        raise subprocess.CalledProcessError(done.returncode, "compileall")
     # Packages bring files that are no Python of this version: those are left as they are.
     (environment / _COMPILED).touch()
 
@@ -53,7 +67,5 @@ def _compile(environment: Path) -> None:
     try:
         with _one_at_a_time:
             compile_packages(environment)
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         _log.warning("%s is not compiled: %s", environment.name, error)
-    finally:
-        _begun.discard(environment)

@@ -188,6 +188,7 @@ class Contained:
                 self._connection = connection
             if "ended" in told:
                 self._up.discard(told["ended"])
+                self._memory.pop(told["ended"], None)
                 self._status[str(told["ended"])] = int(told["status"])
             if "memory" in told:
                 self._memory = {str(name): int(size) for name, size in told["memory"].items()}

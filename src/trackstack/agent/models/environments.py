@@ -9,7 +9,6 @@ leaves them as an archive.
 
 import logging
 import os
-import re
 import shutil
 from pathlib import Path
 from threading import Lock
@@ -20,7 +19,7 @@ from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run
 from trackstack.agent.models import outlet
 from trackstack.agent.models.archives import unpack
-from trackstack.agent.models.requirements import Wanted, text_of
+from trackstack.agent.models.requirements import Wanted
 from trackstack.agent.models.trouble import told_by
 from trackstack.agent.models.walls import Task, View, Walls
 
@@ -61,14 +60,13 @@ def ensure(wanted: Wanted, walls: Walls) -> None:
 def python_places(environment: Path) -> list[Path]:
     """The folders of the Python that an environment is made from, which it cannot do without.
 
-    By both names: one that uv fetched is named by a link, without the third number.
+    By both names: one that uv fetched is named by a link, without the third number. By the link to
+    it, whose name uv keeps for itself: what pyvenv.cfg says, a package may have written.
     """
-    settings = text_of(environment / "pyvenv.cfg")
-    home = re.search(r"^home = (.+)$", settings, re.MULTILINE)
-    if home is None:
+    python = environment / "bin" / "python"
+    if not python.is_symlink():
         raise StepError("its packages' folder is damaged: it names no Python")
-    named = Path(home[1])
-    bases = dict.fromkeys((named.parent, named.resolve().parent))
+    bases = dict.fromkeys(each.parent.parent for each in (python.readlink(), python.resolve()))
     places = [base / name for base in bases for name in ("bin", "lib", "include")]
     return [place for place in places if place.is_dir()]
 

@@ -115,17 +115,18 @@ class Keeper:
 
     def look(self) -> None:
         """One look at the registry: take up what the URI means now."""
-        wanted = self.wanted
-        if self._looked_at != self.desired:
+        # In this order: `want` sets them in the other.
+        desired, wanted = self.desired, self.wanted
+        if self._looked_at != desired:
             # Somebody asks for it, and may have mended what went wrong: it is tried at once.
-            self._looked_at, self._trouble = self.desired, None
+            self._looked_at, self._trouble = desired, None
             self.watchdog.down = None
         try:
             self._take_up(wanted)
         except mlflow.AwayError as error:
             _log.warning("%s: %s", self.name, error.problem)
             # Of what is wanted since, nothing is known yet.
-            unknown = self._taken_up != self._looked_at and self.watchdog.down is None
+            unknown = self._taken_up != self._looked_at and self.watchdog.why_down() is None
             self._tell(wanted, None, "waiting for MLflow" if unknown else None)
         except StepError as error:
             _log.error("%s: %s\n%s", self.name, error.problem, error.output)
@@ -206,6 +207,7 @@ class Keeper:
             self.walls.start(service)
             self._must_answer(service, files, wanted)
         if self.leaves.is_set():
+            self.walls.stop(service)  # who had all of them stopped may not have seen this one
             raise StepError("it is no longer wanted")
         with self.watchdog.switching:
             self._switch_from(served(self.name), service, wanted)
@@ -258,9 +260,9 @@ class Keeper:
     def _report(self) -> None:
         with self._reporting:
             looked_at, wanted, reason, doing = self._told
-            healthy, down = self.watchdog.healthy, self.watchdog.down
-            if reason is None and doing is None and not healthy and down is not None:
-                reason = down.reason
+            healthy = self.watchdog.healthy
+            if reason is None and doing is None and not healthy:
+                reason = self.watchdog.why_down()
             state: Literal["failed", "serving", "preparing"]
             state = "failed" if reason else "serving" if healthy and not doing else "preparing"
             before = self.report

@@ -62,19 +62,19 @@ def wanted_by(model: Path, mlflow: str) -> Wanted:
     Raises:
         StepError: the files do not say which Python.
     """
-    told = text_of(model / "python_env.yaml")
+    told = _text(model / "python_env.yaml")
     version = re.search(r"^python:\s*['\"]?(\d+\.\d+)", told, re.MULTILINE)
     if version is None:
         raise StepError("its files do not say which Python it wants: no python_env.yaml")
-    requirements = text_of(model / "requirements.txt")
+    requirements = _text(model / "requirements.txt")
     if not _NAMES_MLFLOW.search(requirements):
         requirements += f"\nmlflow=={mlflow}\n"
-    constraints = text_of(model / "constraints.txt")
+    constraints = _text(model / "constraints.txt")
     wanted = Wanted(python=version[1], requirements=requirements, constraints=constraints)
     return wanted if wanted.is_plain else wanted.model_copy(update={"files": str(model)})
 
 
-def text_of(file: Path) -> str:
+def _text(file: Path) -> str:
     """A file's text, or nothing when there is no such file.
 
     Raises:

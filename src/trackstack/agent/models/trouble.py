@@ -34,6 +34,11 @@ def after(before: Trouble | None, of: str, reason: str, now: float) -> Trouble:
     return Trouble(of, reason, times, now + pause)
 
 
+def is_long_ago(trouble: Trouble, now: float) -> bool:
+    """Whether a trouble has not come back in so long that another one is a first one again."""
+    return now > trouble.again_at + _LONGEST_PAUSE_SECONDS
+
+
 def told_by(error: Exception) -> str:
     """What failed, in a line: for a step its sentence and the last that its program said."""
     if isinstance(error, StepError):

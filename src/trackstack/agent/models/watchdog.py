@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass, field
 from threading import Event, RLock
 
+from trackstack.agent.machine import StepError
 from trackstack.agent.models.services import known, pings, served, takes_more_than
-from trackstack.agent.models.trouble import Trouble, after, told_by
+from trackstack.agent.models.trouble import Trouble, after, is_long_ago, told_by
 from trackstack.agent.models.walls import Walls
 from trackstack.desired import ServedModel
 
@@ -27,7 +28,7 @@ class Watchdog:
         switching: held by whoever has another server take the place of the one that serves.
         healthy: whether that one answers.
         memory_bytes: what it takes, or None when that is not known.
-        down: why it was last started again, or could not be; None when that is long ago.
+        down: when and why one was last started again, or could not be.
     """
 
     name: str
@@ -43,20 +44,35 @@ class Watchdog:
         """Start again what died: later and later, when it dies again and again."""
         try:
             with self.switching:
+                self.measure(wanted)
                 self._mend(wanted)
-            self.measure(wanted)
         except Exception as error:  # the next look must go on
             _log.exception("%s", self.name)
-            if self.down is not None:
-                self.down.reason = told_by(error)
+            if (down := self.down) is not None:
+                down.reason = told_by(error)
 
     def measure(self, wanted: ServedModel) -> None:
         """Find out how what serves does."""
         service = served(self.name)
-        self.healthy = service is not None and pings(service)
-        self.memory_bytes = self.walls.memory(service) if service is not None else None
-        if self.healthy:
+        healthy = service is not None and pings(service)
+        memory = self._memory(service) if service is not None else None
+        if service != served(self.name):  # another has taken its place meanwhile
+            return
+        self.healthy, self.memory_bytes = healthy, memory
+        if healthy:
             self._mute_from = time.monotonic() + wanted.seconds + _MUTE_SECONDS
+
+    def why_down(self) -> str | None:
+        """Why what serves now was started again, or could not be; None when it was not."""
+        down = self.down
+        return down.reason if down is not None and down.of == served(self.name) else None
+
+    def _memory(self, service: str) -> int | None:
+        try:
+            return self.walls.memory(service)
+        except (StepError, OSError) as error:  # whoever would tell it is away
+            _log.warning("%s: %s", self.name, told_by(error))
+            return None
 
     def _mend(self, wanted: ServedModel) -> None:
         service = served(self.name)
@@ -68,12 +84,16 @@ class Watchdog:
             ended = f"its server took more than the {most} MB it may have"
             self.walls.stop(service)
         elif self.walls.running(service):
-            if time.monotonic() < self._mute_from:
+            if self.healthy or time.monotonic() < self._mute_from:
                 return
             ended = "its server answered no more"
             self.walls.stop(service)
-        down = self.down if self.down and self.down.of == service else None
+        down = self.down
+        if down is not None and (down.of != service or is_long_ago(down, time.monotonic())):
+            down = None
         if down is None or time.monotonic() > down.again_at:
             self.down = after(down, service, ended, time.monotonic())
             self._mute_from = time.monotonic() + START_SECONDS
             self.walls.start(service)
+            if self.leaves.is_set():  # and who had all of them stopped did not see this one
+                self.walls.stop(service)
