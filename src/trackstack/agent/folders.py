@@ -95,19 +95,20 @@ def give_way(path: Path) -> None:
 
 def is_own_file(path: Path) -> bool:
     """Whether this process's user has made a file; a link is none."""
-    try:
-        told = path.lstat()
-    except FileNotFoundError:
-        return False
-    return S_ISREG(told.st_mode) and told.st_uid == os.geteuid()
+    told = _lstat(path)
+    return told is not None and S_ISREG(told.st_mode) and told.st_uid == os.geteuid()
 
 
 def _is_own(folder: Path) -> bool:
+    told = _lstat(folder)
+    return told is None or (S_ISDIR(told.st_mode) and told.st_uid == os.geteuid())
+
+
+def _lstat(path: Path) -> os.stat_result | None:
     try:
-        told = folder.lstat()
+        return path.lstat()
     except FileNotFoundError:
-        return True
-    return S_ISDIR(told.st_mode) and told.st_uid == os.geteuid()
+        return None
 
 
 def log_of(service: str, machine: Path = Path()) -> Path:
