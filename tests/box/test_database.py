@@ -62,6 +62,7 @@ def test_only_the_machine_can_connect_to_the_database(managed: Box) -> None:
     assert answering(managed.guest.socket, address, [5432]) == [5432]
     assert answering(managed.inside, address, [5432]) == []
     assert answering(managed.outside, address, [5432]) == []
+    assert managed.database.password not in managed.machine.console
 
 
 def test_a_database_that_is_away_is_told_and_served_from_again(managed: Box) -> None:
@@ -78,6 +79,11 @@ def test_a_removal_keeps_all_and_the_next_deploy_takes_it_up(managed: Box) -> No
     disk = managed.file_system()
     managed.laptop.run("destroy", "-e", NAME, "--yes")
     assert not managed.machines.all
+    if managed.cloud == "aws":
+        assert len(managed.world.cloud.of("rds.Snapshot")) == 1
+    else:
+        (stopped,) = managed.world.cloud.of("sql.DatabaseInstance")
+        assert stopped.inputs["settings"]["activationPolicy"] == "NEVER"
 
     assert "Taken up again as it was" in managed.deploy()
     assert managed.file_system() == disk

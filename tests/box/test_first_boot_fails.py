@@ -54,8 +54,6 @@ def full_disk(box: Box) -> Iterator[None]:
     ("empty", "trouble", "sentence"),
     [
         ("aws", no_mirror, "cannot install nginx polkitd python3-venv unattended-upgrades"),
-        ("gcp", no_mirror, "cannot install nginx polkitd python3-venv unattended-upgrades"),
-        ("aws", no_rights, "HTTP Error 403"),
         ("gcp", no_rights, "HTTP Error 403"),
         ("aws", full_disk, "No space left on device"),
     ],

@@ -1,8 +1,8 @@
 """Power is cut at each step of a first boot that can be told from outside; it ends right by itself.
 
 Of user-data's steps only `find its data disk` and `tell what is on` are not among them: they make
-nothing, and last a few milliseconds. Of the agent's, those of a release are reported when they
-begin; of the others, that users are let in.
+nothing, and last a few milliseconds. Of the agent's, that users are let in, and those that last:
+test_kills.py cuts power at each.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import pytest
 
 from box import disks
 from box.deployed import Box
-from box.moments import OF_A_RELEASE, Moment, begins, cut_at, files, lets_in, written
+from box.moments import Moment, begins, cut_at, files, lets_in, written
 from trackstack.desired import AUTHORITIES_KEY
 
 ENABLED = "etc/systemd/system/multi-user.target.wants"
@@ -68,10 +68,10 @@ def _of_a_first_boot(box: Box) -> dict[str, Moment]:
     moments["format"] = files(lambda _: _volume(box).stat().st_blocks > 0)
     moments |= {name: files(made) for name, made in ON_ITS_DISK.items()}
     moments["users"] = lets_in(1)
-    for step in OF_A_RELEASE:
+    for step, made in AMID.items():
         moments[step] = begins(step)
-        if step in AMID:
-            moments[f"amid {step}"] = files(AMID[step])
+        moments[f"amid {step}"] = files(made)
+    moments["nginx"] = begins("nginx")
     return moments
 
 

@@ -62,6 +62,7 @@ def test_another_machine_takes_over_address_authority_users_and_runs(deployed: B
     assert deployed.file_system() == disk
 
 
+@on_gcp
 def test_another_machine_type_is_the_same_server(deployed: Box) -> None:
     run = deployed.mlflow_client()["run"]
     address = deployed.machine.address
@@ -72,6 +73,7 @@ def test_another_machine_type_is_the_same_server(deployed: Box) -> None:
     assert deployed.has_run(run)
 
 
+@on_aws
 def test_a_removal_keeps_the_disk_with_its_runs_for_the_next_deploy(deployed: Box) -> None:
     logged = deployed.mlflow_client()
     disk = deployed.file_system()

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine.cloud import Thing
 from engine.rooms import GCP_IMAGE, NEWER_GCP_IMAGE, PROJECT
 from engine.world.aws import Laptop
 from engine.world.gcp import GcpWorld, gcp_world
@@ -108,29 +107,3 @@ def test_what_cannot_be_is_told_before_anything_is_touched(gcp: GcpWorld, tmp_pa
         assert done.returncode == code, f"{words}: {done.stderr}"
         assert sentence in done.stderr, f"{words}: {done.stderr}"
     assert gcp.cloud.calls == []
-
-
-def test_a_managed_database_is_kept_stopped_by_a_removal_and_comes_back_with_its_runs(
-    gcp: GcpWorld, tmp_path: Path
-) -> None:
-    laptop = gcp.laptop(tmp_path / "home")
-    flags = (*HERE, "--allow", f"{gcp.network.laptop}/32", "--database", "postgres")
-    laptop.run("deploy", "gcp", *flags, "--password-file", "mine.txt", "--user", "ada", timeout=400)
-    password = (laptop.home.parent / "mine.txt").read_text().strip().partition(":")[2]
-    (database,) = gcp.databases.values()
-    assert int(database.sql("SELECT count(*) FROM experiments", "mlflow")) >= 1
-    first = database.password
-    for file in tmp_path.rglob("console.txt"):
-        assert first not in file.read_text()
-    laptop.run("destroy", "--yes")
-    assert not gcp.machines.all
-    assert [d.inputs["settings"]["activationPolicy"] for d in databases(gcp)] == ["NEVER"]
-    back = laptop.run("deploy", "gcp", *HERE, timeout=400)
-    assert "Taken up again as it was" in back.stdout, back.stdout + back.stderr
-    assert status_of(gcp, laptop, password) == 200
-    laptop.run("destroy", "--purge", "--confirm", "team")
-    assert {kind for kind in gcp.cloud.kinds() if kind != "projects.Service"} == set()
-
-
-def databases(world: GcpWorld) -> list[Thing]:
-    return world.cloud.of("sql.DatabaseInstance")
