@@ -7,6 +7,7 @@ import pytest
 
 from box.deployed import NAME, Box, answering, box
 from box.left import left
+from engine.world.aws import AwsWorld
 from kits import eventually
 
 BACK_SECONDS = 60.0
@@ -30,10 +31,18 @@ def untouched(account: Box) -> list[str]:
     return left(account.world.network.bridge, account.folder)
 
 
+@pytest.fixture(scope="module")
+def somebodys(account: Box) -> dict[str, object]:
+    """What was in the account before, and is nothing to us."""
+    kind = {"aws": "ec2.Vpc", "gcp": "compute.Network"}[account.cloud]
+    return {kind: account.world.cloud.plant(kind, "planted", cidrBlock="10.1.0.0/16", tags={})}
+
+
 @pytest.fixture
-def managed(account: Box, untouched: list[str]) -> Box:
+def managed(account: Box, untouched: list[str], somebodys: dict[str, object]) -> Box:
     """An environment with a PostgreSQL; deployed by whoever comes first, or after a purge."""
     assert untouched
+    assert somebodys
     if not account.machines.all:
         account.first_deploy("--database", "postgres")
     return account
@@ -73,6 +82,16 @@ def test_a_database_that_is_away_is_told_and_served_from_again(managed: Box) -> 
     assert managed.has_run(run)
 
 
+@pytest.mark.parametrize("account", ["aws"], indirect=True)
+def test_when_the_cloud_rotates_the_databases_first_password_nobody_notices(managed: Box) -> None:
+    assert isinstance(managed.world, AwsWorld)
+    with managed.at_work() as noticed:
+        managed.world.rotate_master_secret()
+        assert managed.status("late", managed.people("add", "late")) == 200
+        managed.people("remove", "late")
+    assert noticed["failed"] == []
+
+
 def test_a_removal_keeps_all_and_the_next_deploy_takes_it_up(managed: Box) -> None:
     logged = managed.mlflow_client()
     grace = managed.people("add", "grace")
@@ -93,12 +112,18 @@ def test_a_removal_keeps_all_and_the_next_deploy_takes_it_up(managed: Box) -> No
     managed.people("remove", "grace")
 
 
-def test_a_purge_leaves_nothing_in_the_cloud_nor_on_this_computer(
-    managed: Box, untouched: list[str]
+def test_a_purge_leaves_nothing_of_it_in_the_cloud_nor_on_this_computer(
+    managed: Box, untouched: list[str], somebodys: dict[str, object]
 ) -> None:
     buckets = [each.id for each in managed.world.cloud.of(BUCKET[managed.cloud])]
     assert [managed.has_bucket(each) for each in buckets] == [True, True]
     managed.laptop.run("destroy", "--purge", "--confirm", NAME, "-e", NAME)
-    assert set(managed.world.cloud.kinds()) <= KEPT
+    assert {
+        kind for kind in managed.world.cloud.kinds() if kind not in KEPT | somebodys.keys()
+    } == set()
+    for kind, thing in somebodys.items():
+        assert managed.world.cloud.one(kind) is thing
     assert [each for each in buckets if managed.has_bucket(each)] == []
     assert left(managed.world.network.bridge, managed.folder) == untouched
+    again = managed.laptop.run("destroy", "--purge", "--confirm", NAME, "-e", NAME)
+    assert again.returncode == 0

@@ -6,8 +6,6 @@ import signal
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -155,72 +153,6 @@ def test_who_is_not_let_in_is_told_the_command_and_the_machine_speaks_for_itself
     only = laptop.run("allow", "remove", "10.200.0.0/24", "--yes", ok=False)
     assert "Add another one first" in only.stderr
     assert "by its machine's own word" in laptop.run("verify").stdout
-
-
-@contextmanager
-def reading(world: AwsWorld, laptop: Laptop, password: str) -> Iterator[list[int]]:
-    """Somebody who reads all the time; each status as it comes."""
-    seen: list[int] = []
-    done = threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.append(status_of(world, laptop, "ada", password))
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
-
-
-def test_a_removal_keeps_the_data_a_deploy_takes_it_up_and_a_purge_leaves_nothing(
-    aws: AwsWorld, tmp_path: Path
-) -> None:
-    planted = aws.cloud.plant("ec2.Vpc", "vpc-0planted", cidrBlock="10.1.0.0/16", tags={})
-    aws.client("s3").create_bucket(
-        Bucket="planted", CreateBucketConfiguration={"LocationConstraint": aws.cloud.region}
-    )
-    aws.client("s3").put_object(Bucket="planted", Key="precious", Body=b"mine")
-    laptop = aws.laptop(tmp_path / "home")
-    password = first(aws, laptop, "--database", "postgres")
-    log_a_run(aws, laptop, password)
-
-    with reading(aws, laptop, password) as seen:
-        aws.rotate_master_secret()
-        laptop.run("users", "add", "grace", "--password-file", "grace.txt")
-    assert seen
-    assert set(seen) == {200}, "the rotation of the database's first password was noticed"
-
-    gone = laptop.run("destroy", "--yes")
-    assert "kept: " in gone.stdout
-    assert not aws.machines.all
-    assert not aws.databases
-    assert len(aws.cloud.of("rds.Snapshot")) == 1
-    back = laptop.run("deploy", "aws", "--yes")
-    assert "Taken up again as it was: 1 runs, 2 users" in back.stdout, back.stdout + back.stderr
-    assert status_of(aws, laptop, "ada", password) == 200
-
-    laptop.run("destroy", "--purge", "--confirm", "team")
-    left = {kind for kind in aws.cloud.kinds() if kind not in {"ec2.Vpc", "rds.Snapshot"}}
-    assert left == set()
-    assert aws.cloud.one("ec2.Vpc") is planted
-    assert aws.client("s3").get_object(Bucket="planted", Key="precious")["Body"].read() == b"mine"
-    buckets = {each["Name"] for each in aws.client("s3").list_buckets()["Buckets"]}
-    assert buckets == {"planted", "trackstack-state-123456789012-eu-central-1"}
-    assert "no environment" in laptop.run("list", "--account", "aws").stdout
-    assert laptop.run("destroy", "--purge", "--confirm", "team").returncode == 0
-
-
-def log_a_run(world: AwsWorld, laptop: Laptop, password: str) -> None:
-    """One run, over the interface that MLflow's client uses."""
-    context = ssl.create_default_context(cafile=laptop.folder("team") / "ca.pem")
-    base = f"https://{world.machine().address}/api/2.0/mlflow"
-    with httpx.Client(verify=context, auth=("ada", password), trust_env=False) as client:
-        made = client.post(f"{base}/runs/create", json={"experiment_id": "0", "start_time": 1})
-        made.raise_for_status()
 
 
 def test_a_deploy_that_was_refused_or_killed_goes_on_where_it_was(
