@@ -469,7 +469,6 @@ def test_what_a_killed_agent_left_of_a_cleanup_is_ended_by_the_next_round() -> N
 def _cleaned(experiment: str) -> tuple[list[str], str]:
     """What stood in the place of MLflow was called with; and where it was asked to go."""
     made = release()
-    place_service(made, made.mlflow)
     folders.STORES.write_text("PGPASSWORD='a secret'\n")
     called = folders.PACKAGES / made.packages_id / "bin" / "python"
     called.parent.mkdir(parents=True)

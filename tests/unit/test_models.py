@@ -7,6 +7,7 @@ import tarfile
 import time
 import venv
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Event, Thread
@@ -557,12 +558,20 @@ def test_nobody_starts_the_older_server_again_while_the_newer_takes_its_place(
     served: Keeper,
 ) -> None:
     walls, older = cast("FakeWalls", served.walls), "model-churn.12345678"
+    real, waits = served.watchdog.switching, Event()
+
+    @contextmanager
+    def noticed() -> Iterator[None]:
+        waits.set()
+        with real:
+            yield
+
     looking = Thread(target=served.watchdog.look, args=(served.wanted,))
-    with served.watchdog.switching:
+    with real:
+        served.watchdog.switching = cast("Any", noticed())
         looking.start()
+        assert waits.wait(20), "it looks after what serves without waiting for its turn"
         walls.stop(older)
-        looking.join(0.2)
-        assert walls.told == [f"stop {older}"]
         (folders.SERVED / "churn").unlink()
     looking.join(20)
     assert walls.told == [f"stop {older}"]

@@ -15,9 +15,8 @@ _AGENT = "trackstack.agent"
 _SCRIPT = """#!/bin/sh
 # Removes for good what verify logged, as the user whose database and artifacts they are.
 set -a
-. ./services/{mlflow}.env
-! [ -f data/stores.env ] || . ./data/stores.env
 . ./services/{service}.env
+! [ -f data/stores.env ] || . ./data/stores.env
 HOME=$PWD/tmp
 PYTHONSAFEPATH=1
 set +a
@@ -60,7 +59,6 @@ def _collect(this: Round, cleanup: Cleanup, release: Release, password: str) -> 
     }
     script = _SCRIPT.format(
         service=service,
-        mlflow=release.mlflow,
         packages=release.packages_id,
         # All three, always: a missing one means everything that anybody deleted.
         runs=",".join(cleanup.runs),
@@ -69,9 +67,13 @@ def _collect(this: Round, cleanup: Cleanup, release: Release, password: str) -> 
         finished=FINISHED,
         failed=FAILED,
     )
+    # The release's own are placed only once its MLflow is started, which may have failed.
+    (own,) = (
+        file.content for file in release.files if file.path == f"services/{release.mlflow}.env"
+    )
     told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     try:
-        folders.write(folders.SERVICES / f"{service}.env", told.encode())
+        folders.write(folders.SERVICES / f"{service}.env", f"{own}\n{told}".encode())
         folders.write(folders.SERVICES / f"{service}.sh", script.encode())
         this.machine.finish(service, "mlflow gc failed")
     finally:
