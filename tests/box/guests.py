@@ -176,7 +176,10 @@ class Guest:
         binds = [
             f"--bind={device}:{name}" for device, names in self.devices.items() for name in names
         ]
-        self._volumes.write_text("\n".join([*binds, f"--bind-ro=/{_MEMINFO}:/proc/meminfo"]))
+        # In one step: a machine that is being switched on may be reading it.
+        written = self.folder / "volumes.new"
+        written.write_text("\n".join([*binds, f"--bind-ro=/{_MEMINFO}:/proc/meminfo"]))
+        written.replace(self._volumes)
 
     @property
     def _volumes(self) -> Path:
