@@ -10,7 +10,7 @@ from trackstack.control.base import ConflictError, ControlStore, change, read
 from trackstack.desired import Agent
 
 _PACKAGE = Path(bundle.__file__).parent
-_PARTS = ("__init__.py", "errors.py", "desired.py", "agent", "control")
+_PARTS = ("__init__.py", "errors.py", "durable.py", "desired.py", "agent", "control")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The oldest time an archive can hold: its bytes depend on its content alone."""
 

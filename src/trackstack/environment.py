@@ -16,8 +16,8 @@ from packaging.version import Version
 from pydantic import AwareDatetime, Field, ValidationError
 
 from trackstack import __version__, names
-from trackstack.control.directory import make_folder, write_durably
 from trackstack.desired import AUTHORITIES_KEY, Part
+from trackstack.durable import make_folder, write_durably
 from trackstack.errors import BusyError, TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.place import Place

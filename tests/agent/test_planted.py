@@ -9,7 +9,7 @@ import pytest
 from boxes import Box, running_box
 
 from trackstack.agent import folders
-from trackstack.control.directory import write_durably
+from trackstack.durable import write_durably
 
 PLANTED = f"planted-{token_hex(8)}"
 """In no other text of this computer, where these tests may run twice side by side."""

@@ -41,7 +41,7 @@ def test_the_archive_holds_the_agent_and_nothing_of_the_laptops_kit() -> None:
     with zipfile.ZipFile(io.BytesIO(agent_archive.archive())) as archive:
         names = archive.namelist()
     rooms = {name.removesuffix(".py").split("/")[1] for name in names if "/" in name}
-    assert rooms == {"__init__", "agent", "control", "desired", "errors"}
+    assert rooms == {"__init__", "agent", "control", "desired", "durable", "errors"}
 
 
 @pytest.mark.parametrize("what", ["launcher", "processes", "agent"])

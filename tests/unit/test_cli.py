@@ -47,13 +47,23 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def test_a_command_brings_along_only_what_its_environment_needs() -> None:
-    program = "import sys, trackstack.environment; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        (
+            "trackstack.environment",
+            {"cryptography", "jinja2", "boto3", "google", "pulumi", "rich"},
+        ),
+        # Each start of a service waits for it.
+        ("trackstack.agent.processes", {"pydantic", "boto3", "google", "inotify_simple"}),
+    ],
+)
+def test_what_starts_often_brings_along_only_what_it_needs(module: str, slow: set[str]) -> None:
+    program = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    slow = {"cryptography", "jinja2", "boto3", "google", "pulumi", "rich"}
     assert slow.isdisjoint(done.stdout.split())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trackstack.control.directory import make_folder, write_durably
+from trackstack.durable import make_folder, write_durably
 
 
 @pytest.fixture

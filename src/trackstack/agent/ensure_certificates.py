@@ -21,8 +21,8 @@ from trackstack.agent.certificates import (
 from trackstack.agent.machine import StepError
 from trackstack.agent.round import Round
 from trackstack.control.base import ConflictError
-from trackstack.control.directory import write_durably
 from trackstack.desired import AUTHORITIES_KEY, Release
+from trackstack.durable import write_durably
 
 _GIVEN = re.compile(r'^\s*ssl_certificate(?:_key)? "(/[^"]+)";', re.MULTILINE)
 """Where nginx's settings name a file from the root on; the machine's own are relative."""

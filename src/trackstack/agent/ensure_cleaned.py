@@ -8,8 +8,8 @@ from trackstack.agent.ensure_release import retire
 from trackstack.agent.ensure_users import let_in, shut_out
 from trackstack.agent.machine import FAILED, FINISHED
 from trackstack.agent.round import Round
-from trackstack.control.directory import write_durably
 from trackstack.desired import Cleanup, Release, content_id
+from trackstack.durable import write_durably
 
 _AGENT = "trackstack.agent"
 _SCRIPT = """#!/bin/sh

@@ -12,8 +12,8 @@ import uv
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError, run, this_boot
 from trackstack.agent.round import Round
-from trackstack.control.directory import BEGUN, flush_folder, write_durably
 from trackstack.desired import Release
+from trackstack.durable import BEGUN, flush_folder, write_durably
 
 _KEPT_RELEASES = 3
 _LOCKED = re.compile(r"^[\w.-]+(?===)", re.MULTILINE)

@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from stat import S_IMODE, S_ISDIR, S_ISREG
 
-from trackstack.control.directory import write_durably
+from trackstack.durable import write_durably
 
 SHARED_MODE = 0o750
 """Of this folder, where the agent and its services are users of one group."""

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trackstack.control.directory import write_durably
 from trackstack.desired import Agent
+from trackstack.durable import write_durably
 from trackstack.errors import TrackstackError
 
 _ID = "TRACKSTACK_AGENT"

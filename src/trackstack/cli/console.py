@@ -164,7 +164,7 @@ def may_write_passwords(file: Path | None) -> None:
     """Refuse, before anything changes, a file that the passwords could not be written to."""
     if file is None:
         return
-    from trackstack.control.directory import refuse_unwritable
+    from trackstack.durable import refuse_unwritable
 
     try:
         refuse_unwritable(file.absolute())
@@ -178,7 +178,7 @@ def may_write_passwords(file: Path | None) -> None:
 def passwords(logins: "Sequence[Login]", show: bool, file: Path | None) -> None:
     """Show new passwords once, or write them where told."""
     if file is not None and logins:
-        from trackstack.control.directory import write_durably
+        from trackstack.durable import write_durably
 
         lines = "".join(f"{login.user}:{login.password}\n" for login in logins)
         write_durably(file.absolute(), lines.encode())

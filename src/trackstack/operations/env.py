@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from trackstack.control.directory import refuse_unwritable, write_durably
 from trackstack.credentials import can_match, matches
+from trackstack.durable import refuse_unwritable, write_durably
 from trackstack.environment import Environment
 from trackstack.errors import UsageError
 from trackstack.operations import users

@@ -13,8 +13,8 @@ from pathlib import Path
 import uv
 
 from trackstack import lock
-from trackstack.control.directory import make_folder
 from trackstack.desired import content_id
+from trackstack.durable import make_folder
 from trackstack.environment import home
 from trackstack.errors import MissingError, TrackstackError
 from trackstack.operations.project import Imports

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trackstack.control.directory import write_durably
+from trackstack.durable import write_durably
 from trackstack.errors import UsageError
 from trackstack.templating import render
 

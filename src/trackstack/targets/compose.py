@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trackstack.agent import folders
-from trackstack.control.directory import DirectoryStore, write_durably
+from trackstack.control.directory import DirectoryStore
 from trackstack.desired import AUTHORITIES_KEY, content_id
+from trackstack.durable import write_durably
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from trackstack import agent_archive, bundle, lock
 from trackstack.compose_plan import SFTP, Compose
-from trackstack.control.directory import write_durably
 from trackstack.desired import content_id
+from trackstack.durable import write_durably
 from trackstack.plan import Plan
 from trackstack.templating import render
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trackstack.agent.ensure_stores import parse
-from trackstack.control.directory import write_durably
+from trackstack.durable import write_durably
 from trackstack.errors import TrackstackError
 
 FILES = (

@@ -17,7 +17,8 @@ import psutil
 from trackstack.agent import folders, processes
 from trackstack.agent.last_seen import request_logs
 from trackstack.agent.models import bubblewrap
-from trackstack.control.directory import DirectoryStore, make_folder
+from trackstack.control.directory import DirectoryStore
+from trackstack.durable import make_folder
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.lock import uv_settings
 from trackstack.outputs import Outputs

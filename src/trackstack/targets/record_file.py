@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from trackstack.control.directory import write_durably
+from trackstack.durable import write_durably
 from trackstack.plan import Plan
 
 RECORD = "record.json"
