@@ -43,7 +43,7 @@ def models(folder: Path, rounds: int) -> Iterator[Sample]:
                 yield Sample(
                     "served-8", many, at_once(theirs, CLIENTS, SECONDS, partial(_asks, ask_them))
                 )
-            told = json.loads(kit.run("models", "list", "--json").stdout)[NAME]
+            told = json.loads(kit.run("models", "list", "--json").stdout)["models"][NAME]
             yield Sample("served-memory", told["memory_bytes"] / 1e6, _megabytes(port))
 
 

@@ -10,6 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -19,6 +24,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 SCREEN = {"width": 1500, "height": 875, "deviceScaleFactor": 0.8, "mobile": False}
 _HERE = "EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1"
 _SECONDS = 60
+_SCRIPT_SECONDS = 120
 
 _SHUT = (
     "/ajax-api/3.0/mlflow/assistant/",
@@ -72,10 +78,21 @@ def chromium(
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     started = Chrome(options, Service(str(programs["chromedriver"])))
     try:
+        started.set_script_timeout(_SCRIPT_SECONDS)
         started.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", SCREEN)
         yield started
     finally:
         started.quit()
+
+
+def waiting(browser: Chrome, seconds: float = _SECONDS) -> WebDriverWait[Chrome]:
+    """Looks at a page until something is so, while the page's scripts make parts of it anew."""
+    passing = (
+        ElementClickInterceptedException,
+        NoSuchElementException,
+        StaleElementReferenceException,
+    )
+    return WebDriverWait(browser, seconds, ignored_exceptions=passing)
 
 
 def wait_for_text(browser: Chrome, text: str, seconds: float = _SECONDS) -> None:
@@ -84,7 +101,7 @@ def wait_for_text(browser: Chrome, text: str, seconds: float = _SECONDS) -> None
     def shows(driver: Chrome) -> bool:
         return text in shown(driver)
 
-    WebDriverWait(browser, seconds).until(shows, f"the page does not show {text!r}")
+    waiting(browser, seconds).until(shows, f"the page does not show {text!r}")
 
 
 def shown(browser: Chrome) -> str:

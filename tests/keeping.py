@@ -50,4 +50,4 @@ def end(program: "subprocess.Popen[bytes]") -> None:
     """End it at once, with all that it started."""
     if program.stdin is not None:
         program.stdin.close()
-    program.wait(30)
+    program.wait(120)

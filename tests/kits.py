@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = range(10_000 + _WORKER % 8, 32_000, 8)
 """Below those that the system gives to outgoing connections, and no other worker's: nobody takes
 one between the look and the server's start."""
+_given: deque[int] = deque(maxlen=500)
+"""Ports that were handed out lately: their servers may not have begun to listen."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,42 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 def free_port() -> int:
-    """A port that the system says is free."""
+    """A port that the system says is free, and that nobody here was just given."""
     while True:
         port = SystemRandom().choice(_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.append(port)
+        return port
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """What a process was called with; nothing when it is gone, as it may be at any moment."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def variables_of(process: psutil.Process) -> dict[str, str]:
+    """The environment of a process; nothing when it is gone, as it may be at any moment."""
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def content_of(file: Path) -> bytes:
+    """What a file holds; nothing when it is gone, as it may be at any moment."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def made_once(name: str, make: Callable[[Path], None]) -> Path:

@@ -27,7 +27,7 @@ from trackstack.desired import Agent, Observed
 
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 """The system's, without what the tests have installed."""
-TRIAL_SECONDS = 6
+TRIAL_SECONDS = 15
 LOCK = "# The tests' own packages stand in for these.\n"
 
 
@@ -101,7 +101,9 @@ class Booted:
 
     def wait_for_problem(self) -> Observed:
         """Wait until the wanted agent is refused, and whoever runs says so."""
-        return self.box.wait_observed(lambda report: bool(report.agent_problem), "the bad agent")
+        return self.box.wait_observed(
+            lambda report: bool(report.agent_problem), "the bad agent", 4 * TRIAL_SECONDS
+        )
 
     @property
     def agents(self) -> Path:

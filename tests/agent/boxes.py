@@ -37,7 +37,8 @@ from trackstack.spec import LocalSpec, Server
 
 HERE = Path(__file__).parent
 MACHINE = "local"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 25.0
+"""Shorter than the agent's heartbeat: what was waited for did not come by that."""
 _HASHES = {word: credentials.hash_password(word) for word in ("one", "two", "three")}
 
 
@@ -129,9 +130,14 @@ class Box:
     def observed(self) -> Observed | None:
         return read(self.store, Observed, observed_key(MACHINE))[0]
 
-    def wait_observed(self, wanted: Callable[[Observed], bool], what: str) -> Observed:
+    def wait_observed(
+        self,
+        wanted: Callable[[Observed], bool],
+        what: str,
+        seconds: float = DEADLINE_SECONDS,
+    ) -> Observed:
         """Wait until the machine's report is as wanted."""
-        until = time.monotonic() + DEADLINE_SECONDS
+        until = time.monotonic() + seconds
         while True:
             report = self.observed()
             if report is not None and wanted(report):
@@ -193,20 +199,13 @@ class Box:
                     yield f"{name} is served by {body!r}"
 
     def _process_faults(self, release: Release) -> Iterator[str]:
-        servers = [p for p in self.processes() if "--uds run/mlflow-" in p]
+        running = self.services()
+        servers = [p for p in running if "--uds run/mlflow-" in p]
         if len(servers) != 1 or f"run/{release.mlflow}.sock" not in servers[0]:
             yield f"not exactly one MLflow, of this release: {servers}"
-        masters = self._masters()
-        until = time.monotonic() + DEADLINE_SECONDS
-        # A worker carries its master's title for the moment after it was forked.
-        while len(masters) != 1 and time.monotonic() < until:
-            time.sleep(0.02)
-            masters = self._masters()
+        masters = [p for p in running if "nginx: master" in p]
         if len(masters) != 1:
             yield f"not exactly one nginx: {masters}"
-
-    def _masters(self) -> list[str]:
-        return [p for p in self.processes() if "nginx: master" in p]
 
     def _file_faults(self, release: Release, users: Mapping[str, str]) -> Iterator[str]:
         machine = self.machine
@@ -246,6 +245,16 @@ class Box:
                 if process.cwd() == str(self.machine):
                     found.append(" ".join(process.cmdline()))
         return found
+
+    def services(self) -> list[str]:
+        """Those command lines, but for nginx's workers, which a reload replaces one by one."""
+        until = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            found = sorted(p for p in self.processes() if "nginx: worker" not in p)
+            # A worker carries its master's title for the moment after it was forked.
+            if sum("nginx: master" in p for p in found) == 1 or time.monotonic() > until:
+                return found
+            time.sleep(0.02)
 
     def kill_round(self) -> None:
         """Kill the round that runs now, but not what it has started."""

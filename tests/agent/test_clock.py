@@ -15,6 +15,11 @@ from boxes import DEADLINE_SECONDS, Box, running_box
 from trackstack.desired import Observed
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+SLEEP = """\
+import select, time
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
+"""libfaketime 0.9.10 refuses the call by which Python sleeps, `clock_nanosleep` until a moment."""
 
 
 @pytest.fixture
@@ -24,6 +29,8 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.skip("libfaketime (Debian's package faketime) is missing")
     file = tmp_path / "clock"
     file.write_text("+0d\n")
+    (tmp_path / "sitecustomize.py").write_text(SLEEP)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     preload = os.environ.get("LD_PRELOAD", "")
     monkeypatch.setenv("LD_PRELOAD", f"{LIBRARY} {preload}".strip())
     monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(file))

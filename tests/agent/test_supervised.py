@@ -73,7 +73,7 @@ def test_a_killed_nginx_is_brought_back_at_once_and_its_workers_are_not_left(box
     report = _settle(box, box.want_release(workers=3), users)
     assert report.healthy
     assert box.ask("ada", "two") == (200, "workers 3\n")
-    assert len([command for command in box.processes() if "nginx: master" in command]) == 1
+    assert len([command for command in box.services() if "nginx: master" in command]) == 1
 
 
 def test_a_killed_worker_of_nginx_is_replaced(box: Box) -> None:
@@ -104,11 +104,11 @@ def test_a_killed_supervisor_is_replaced_and_nothing_of_it_is_left(machine: Box)
 
 
 def test_a_second_start_beside_a_running_one_changes_nothing(box: Box) -> None:
-    before = holder(box.machine), sorted(box.processes())
+    before = holder(box.machine), box.services()
     command = [sys.executable, "-P", "-m", "trackstack.agent.launcher", box.machine, "../control"]
     second = subprocess.run([*command, "local"], capture_output=True, text=True, check=False)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert (holder(box.machine), sorted(box.processes())) == before
+    assert (holder(box.machine), box.services()) == before
 
 
 def _wait_for_an_answer(box: Box, body: str) -> None:
@@ -119,7 +119,7 @@ def _wait_for_an_answer(box: Box, body: str) -> None:
 
 
 def test_a_user_is_shut_out_when_the_time_has_come(box: Box) -> None:
-    expires = soon(2)
+    expires = soon(6)
     users = box.want_users({"ada": "one", "linus": "three"}, expires={"linus": expires})
     box.wait_observed(lambda report: report.applied.users == users.generation, "the users")
     assert box.ask("linus", "three")[0] == 200
@@ -128,7 +128,8 @@ def test_a_user_is_shut_out_when_the_time_has_come(box: Box) -> None:
         assert time.monotonic() < until, "the time is over, and linus still enters"
         time.sleep(0.02)
     late = (datetime.now(UTC) - expires).total_seconds()
-    assert 0 <= late < 2, f"shut out {late:.1f} s after the time"
+    # At its next heartbeat it would be some twenty seconds late.
+    assert 0 <= late < 8, f"shut out {late:.1f} s after the time"
     assert [box.ask("linus", "three")[0], box.ask("ada", "one")[0]] == [401, 200]
     assert not (box.machine / "users" / "linus").exists()
 

@@ -60,8 +60,8 @@ def test_a_round_that_changes_nothing_has_no_effect_but_its_report(box: Box) -> 
     release = box.want_release(workers=1)
     assert box.round().healthy, box.observed()
     before = box.files()
-    services = box.processes()
+    services = box.services()
     assert box.round().healthy, box.observed()
     assert box.files() == before
-    assert box.processes() == services
+    assert box.services() == services
     assert box.faults(release, 1, {"ada": "one"}) == []

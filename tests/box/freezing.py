@@ -43,7 +43,9 @@ def frozen(groups: Sequence[Path]) -> Iterator[None]:
     (group / freezer.asked).write_text(freezer.on)
     try:
         told = group / freezer.told
-        assert eventually(lambda: freezer.frozen in told.read_text()), f"{group} does not freeze"
+        assert eventually(lambda: freezer.frozen in told.read_text(), 300), (
+            f"{group} does not freeze"
+        )
         yield
     finally:
         (group / freezer.asked).write_text(freezer.off)

@@ -104,7 +104,7 @@ class Guest:
         first, *links = names
         made = f"[ -e {first} ] || mknod {first} b {os.major(number)} {os.minor(number)}"
         linked = [f"mkdir -p {Path(n).parent}; [ -e {n} ] || ln -s {first} {n}" for n in links]
-        assert eventually(lambda: self.leader() is not None), self.console.read_text()
+        assert eventually(lambda: self.leader() is not None), self._said()
         done = self._enter("mount", "; ".join([made, *linked]))
         assert done.returncode == 0, f"{names} cannot be plugged in: {done.stdout}"
 
@@ -159,7 +159,7 @@ class Guest:
 
     def _enter(self, namespaces: str, command: str) -> "subprocess.CompletedProcess[str]":
         leader = self.leader()
-        assert leader is not None, f"the machine is off:\n{self.console.read_text()[-3000:]}"
+        assert leader is not None, f"the machine is off:\n{self._said()[-3000:]}"
         into = ["nsenter", f"--target={leader}", f"--{namespaces}"]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return subprocess.run(
@@ -171,6 +171,10 @@ class Guest:
             timeout=120,
             check=False,
         )
+
+    def _said(self) -> str:
+        """All that it printed, which may end amid a letter."""
+        return self.console.read_text(errors="replace")
 
     def _write_devices(self) -> None:
         binds = [
@@ -189,12 +193,12 @@ class Guest:
 def _children(pid: int) -> list[int]:
     try:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+    except OSError:  # it is gone, or goes right now
         return []
 
 
 def _program(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/exe").readlink().name
-    except FileNotFoundError:
+    except OSError:
         return ""

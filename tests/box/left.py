@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from engine.world.network import control_groups
+from kits import content_of
 
 
 def left(bridge: str, folder: Path) -> list[str]:
@@ -68,7 +69,8 @@ def _mounts() -> list[str]:
 
 
 def _loop_devices() -> list[str]:
-    return [file.read_text().strip() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
+    files = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [content_of(file).decode().strip() for file in files]
 
 
 def _nft(bridge: str) -> Iterator[str]:

@@ -64,7 +64,8 @@ class BootedMachines(Machines):
         guest = Guest(self._image, machine.folder, socket, console, memory.of(machine.type))
         guest.devices = self._devices(machine)
         self.guests[machine.id] = guest
-        for address, ids in self._reach.items():
+        # What a cloud makes side by side adds to them meanwhile.
+        for address, ids in list(self._reach.items()):
             self.let_reach(address, ids)
         guest.boot(firmware(self._cloud) | self.found)
 
@@ -124,7 +125,7 @@ class BootedMachines(Machines):
     def let_reach(self, address: str, ids: Sequence[str]) -> None:
         """Set which machines, and so who at all, may connect to a service's address."""
         self._reach[address] = ids
-        guests = [self.guests[each] for each in ids if each in self.guests]
+        guests = [guest for each in ids if (guest := self.guests.get(each))]
         self.wires.guard(address, [guest.socket.name for guest in guests])
 
     def guest(self) -> Guest:

@@ -105,11 +105,19 @@ def cut_at(box: Box, name: str, moment: Moment, work: "Future[str]") -> None:
         name: of the moment, for who reads that it never came.
         work: what goes on meanwhile on the laptop, which must not end before.
     """
+    seen = False
     with moment(box) as there:
-        came = eventually(lambda: work.done() or there(), _NEXT_SECONDS) and there()
-        if not came and work.done():
+
+        def over() -> bool:
+            # What was there may have passed at the next look.
+            nonlocal seen
+            seen = seen or there()
+            return seen or work.done()
+
+        eventually(over, _NEXT_SECONDS)
+        if not seen and work.done():
             raise AssertionError(f"the command ended before {name!r}: {work.result()}")
-        assert came, f"never seen: {name!r}\n{box.console()}"
+        assert seen, f"never seen: {name!r}\n{box.console()}"
         box.machines.cut_power(box.machine)
 
 

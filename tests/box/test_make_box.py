@@ -12,7 +12,7 @@ import pytest
 
 from box.left import forwards, left
 from engine.world.network import network
-from kits import CACHE, eventually
+from kits import CACHE, content_of, eventually
 
 ROOT = Path(__file__).parents[2]
 BOOT_SECONDS = 120.0
@@ -99,7 +99,7 @@ def test_a_killed_box_takes_its_machine_along_and_the_next_one_removes_the_rest(
 
         def bridges() -> list[str]:
             files = Path("/sys/class/net").glob("ts-*/ifalias")
-            return [each.parent.name for each in files if each.read_text().strip() == mark]
+            return [each.parent.name for each in files if content_of(each).decode().strip() == mark]
 
         def boots() -> bool:
             there = "\n".join(left(bridges()[0], tmp_path)) if bridges() else ""

@@ -62,8 +62,8 @@ class Serving:
 
     def listed(self) -> dict[str, Any]:
         told = json.loads(self.box.laptop.run("models", "list", "-e", NAME, "--json").stdout)
-        assert isinstance(told, dict)
-        return told
+        models: dict[str, Any] = told["models"]
+        return models
 
     def ask(self, name: str, body: object = ROWS) -> httpx.Response:
         with self.box.client() as client:
@@ -201,7 +201,7 @@ def test_a_hostile_model_and_its_setup_py_reach_nothing(serving: Serving) -> Non
         "write:/var/lib/trackstack/files/MLmodel",
         "write:/var/lib/trackstack/environment/pyvenv.cfg",
     ]
-    built = [*shared, "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1/livez"]
+    built = [*shared, "http://169.254.169.254/latest/meta-data/"]
     proof = f"{MACHINE}/data/started"
     nosy, evil = serving.log(["nosy", "nosy"], ["built", json.dumps(built), 0, proof])
     serving.models("serve", nosy)

@@ -19,7 +19,7 @@ from typing import cast
 
 import keeping
 from box.image import METADATA
-from engine.world.network import Computer, Network, ip, mac
+from engine.world.network import Computer, Network, ip, mac, make_etc
 from engine.world.serving import Server, pass_on, serving
 from kits import eventually
 
@@ -41,7 +41,7 @@ class Socket(Computer):
 
     def make(self, bridge: str, laptop: str) -> None:
         """Make it, with a route to whom holds the address."""
-        self.etc.mkdir(parents=True)
+        make_etc(self.name)
         ip("netns", "add", self.name)
         ip("-n", self.name, "link", "set", "lo", "up")
         peer = ("peer", "name", self._device, "netns", self.name, "address", mac(self.address))
@@ -176,29 +176,29 @@ class Wires:
     def unplug(self, plugged: Computer) -> None:
         """Take the socket away, with all that runs in it."""
         plugged.remove()
-        self._groups.pop(plugged.name, None)
-        self._tell_nft()
+        with self._changing():
+            self._groups.pop(plugged.name, None)
 
     def let_in(self, cable: str, networks: Sequence[str]) -> None:
         """Set who may connect to port 443 of a machine; nobody may to another."""
-        self._groups[cable] = networks
-        self._tell_nft()
+        with self._changing():
+            self._groups[cable] = networks
 
     def guard(self, address: str, cables: Sequence[str]) -> None:
         """Let nobody connect to an address of the host but machines, by their cables."""
-        self._services[address] = cables
-        self._tell_nft()
+        with self._changing():
+            self._services[address] = cables
 
     @contextmanager
     def away(self, address: str) -> Iterator[None]:
         """Meanwhile all that is sent to an address of the host, or comes from it, gets lost."""
-        self._away.append(address)
-        self._tell_nft()
+        with self._changing():
+            self._away.append(address)
         try:
             yield
         finally:
-            self._away.remove(address)
-            self._tell_nft()
+            with self._changing():
+                self._away.remove(address)
 
     def know(self, hosts: Mapping[str, str]) -> None:
         """Give names addresses, in all machines."""
@@ -234,7 +234,8 @@ class Wires:
             f"--address=/metadata.google.internal/{METADATA}",
             *(f"--address=/{domain}/{address}" for domain, address in domains.items()),
         ]
-        self._tell_nft()
+        with self._changing():
+            pass  # only told: there is no cable yet
         self._dns = keeping.start(["dnsmasq", *flags], output)
         assert eventually(lambda: log.exists() and "started" in log.read_text()), output.read_text()
 
@@ -243,9 +244,12 @@ class Wires:
         if self._dns is not None:
             keeping.end(self._dns)
 
-    def _tell_nft(self) -> None:
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change what the rules are made from, and tell nft."""
         # What a cloud makes side by side must not be told in another order than it was written.
         with self._telling:
+            yield
             text = rules(
                 self._net.bridge,
                 self._groups,

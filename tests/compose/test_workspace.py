@@ -13,7 +13,7 @@ from compose.workspace import OWNER, SERVICES, Workspace, a_workspace
 from kits import eventually
 
 E2E = Path(__file__).parents[1] / "e2e"
-BACK_SECONDS = 90
+BACK_SECONDS = 240
 
 
 def serves(workspace: Workspace) -> bool:
@@ -118,6 +118,9 @@ def test_a_log_can_be_followed(workspace: Workspace) -> None:
     finally:
         follower.send_signal(signal.SIGINT)
         follower.communicate(timeout=30)
+    find = "grep -ls '[f]ollow=name' /proc/[0-9]*/cmdline"
+    gone = lambda: not workspace.inside("tracking", "sh", "-c", find).stdout  # noqa: E731
+    assert eventually(gone), "what read the log runs on in the container"
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))

@@ -17,7 +17,7 @@ from compose.workspace import OWNER, Workspace, a_workspace
 from kits import eventually
 from trackstack.tracking import http_client
 
-BACK_SECONDS = 90
+BACK_SECONDS = 240
 
 
 def serves(workspace: Workspace) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -14,11 +15,11 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
-from browsers import chromium, events, servers, severe, shown, wait_for_text
+from browsers import chromium, events, servers, severe, shown, wait_for_text, waiting
 from compose.workspace import Workspace
 from trackstack.tracking import http_client
 
@@ -26,6 +27,8 @@ PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "jupyterlab.png"
 EXAMPLE = "lab/tree/mlflow-example.ipynb"
 RUN_SECONDS = 120
 """For the example, on a computer that does much else."""
+TOLD = ("MLflow Example", "alpha", "0.05", "mae", "mlflow-example.ipynb", "Finished")
+"""What the run's page shows, of which each part comes when its own request is answered."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,31 @@ def visit(browser: Chrome, workspace: Workspace) -> Visit:
     stranger = shown(browser)
     browser.get(f"{workspace.lab}/{EXAMPLE}?token={workspace.token()}")
     run_all(browser)
-    outputs = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
-    printed = [output.text for output in outputs]
+    addresses = waiting(browser, RUN_SECONDS).until(links, "no link to the run's page")
+    waiting(browser).until(
+        lambda page: "most weight" in "\n".join(outputs(page)), "the last cell shows nothing"
+    )
+    printed = waiting(browser).until(outputs)
     if os.environ.get("TRACKSTACK_WRITE_PICTURES") == "1":
         assert browser.save_screenshot(PICTURE)
-    links = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output a[href*='/runs/']")
-    addresses = [link.get_attribute("href") or "" for link in links]
-    assert addresses, f"no link to the run's page: {printed}"
     log_in(browser, workspace, urlsplit(addresses[0]).netloc)
     browser.get(addresses[0])
     wait_for_text(browser, "l1_ratio")
+    with suppress(TimeoutException):  # a test tells what is not there
+        waiting(browser).until(lambda page: all(text in shown(page) for text in TOLD))
     return Visit(stranger, printed, shown(browser), severe(browser), servers(events(browser)))
+
+
+def outputs(browser: Chrome) -> list[str]:
+    """What the cells of the notebook that is open show."""
+    found = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
+    return [output.text for output in found]
+
+
+def links(browser: Chrome) -> list[str]:
+    """Where the links to pages of runs lead that they show."""
+    found = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output a[href*='/runs/']")
+    return [link.get_attribute("href") or "" for link in found]
 
 
 def run_all(browser: Chrome) -> None:
@@ -116,12 +133,12 @@ def run_all(browser: Chrome) -> None:
     def has(name: str) -> str:
         return f"contains(@class, '{name}')"
 
-    waiting = WebDriverWait(browser, RUN_SECONDS)
+    wait = waiting(browser, RUN_SECONDS)
     # Before its kernel is ready JupyterLab would ask for another one.
-    waiting.until(lambda page: "Python 3 (ipykernel) | Idle" in shown(page), "there is no kernel")
-    waiting.until(lambda _: there("lm-MenuBar-itemLabel", "Run"))
-    waiting.until(lambda _: there("lm-Menu-itemLabel", "Run All Cells"))
-    waiting.until(
+    wait.until(lambda page: "Python 3 (ipykernel) | Idle" in shown(page), "there is no kernel")
+    wait.until(lambda _: there("lm-MenuBar-itemLabel", "Run"))
+    wait.until(lambda _: there("lm-Menu-itemLabel", "Run All Cells"))
+    wait.until(
         lambda page: "[4]:" in page.find_element(By.CSS_SELECTOR, ".jp-Notebook").text,
         "the fourth and last cell of code did not end",
     )
@@ -138,7 +155,7 @@ def test_the_example_runs_in_jupyterlab_with_a_click(visit: Visit) -> None:
 
 
 def test_its_link_leads_to_the_runs_page(visit: Visit) -> None:
-    for text in ("MLflow Example", "alpha", "0.05", "mae", "mlflow-example.ipynb", "Finished"):
+    for text in TOLD:
         assert text in visit.run
 
 

@@ -111,6 +111,10 @@ def test_jupyterlab_does_not_reach(workspace: Workspace, place: str) -> None:
     knock = f"exec 3<>/dev/tcp/{host}/{port}"
     assert workspace.inside("tracking", "bash", "-c", knock).returncode == 0, "nor does the server"
     assert workspace.inside("jupyter", "bash", "-c", knock).returncode != 0
+    address = workspace.inside("tracking", "getent", "hosts", host).stdout.split()[0]
+    by_address = f"exec 3<>/dev/tcp/{address}/{port}"
+    assert workspace.inside("tracking", "bash", "-c", by_address).returncode == 0
+    assert workspace.inside("jupyter", "timeout", "5", "bash", "-c", by_address).returncode != 0
 
 
 def test_jupyterlab_has_no_secret_but_its_own(workspace: Workspace) -> None:

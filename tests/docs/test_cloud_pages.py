@@ -57,7 +57,7 @@ def type_all(lines: list[str], laptop: Laptop) -> None:
         },
         cwd=str(folder),
         encoding="utf-8",
-        timeout=200,
+        timeout=900,
         dimensions=(50, 400),
     )
     shown, typed = "", list(ANSWERS.values())

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -77,7 +78,18 @@ def writing(where):
     return Path(where).write_text("mine")
 
 
-TRIES = {"tcp": by_tcp, "unix": by_unix, "read": reading, "write": writing}
+def leaving(seconds):
+    subprocess.Popen(["/bin/sleep", seconds], start_new_session=True)
+    return "left"
+
+
+TRIES = {
+    "tcp": by_tcp,
+    "unix": by_unix,
+    "read": reading,
+    "write": writing,
+    "leave": leaving,
+}
 
 
 class Nosy(PythonModel):

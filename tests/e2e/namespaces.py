@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
 
 import pytest
+
+from engine.world.network import make_etc, remove_etc
 
 ADDRESS = "10.78.0.1"
 PROXY, NEAR, FAR = "10.78.0.2", "10.78.0.3", "10.78.0.4"
@@ -68,9 +69,7 @@ def two_namespaces() -> Iterator[Namespaces]:
         for namespace in (made.server, made.clients):
             _ip("netns", "add", namespace)
             _ip("-n", namespace, "link", "set", "lo", "up")
-            hosts = Path("/etc/netns") / namespace / "hosts"
-            hosts.parent.mkdir(parents=True)
-            hosts.write_text(HOSTS)
+            (make_etc(namespace) / "hosts").write_text(HOSTS)
         ends = (made.server, "cable", (ADDRESS,)), (made.clients, "cable", (PROXY, NEAR, FAR))
         peer = ("peer", "name", "cable", "netns", made.clients)
         _ip("-n", made.server, "link", "add", "cable", "type", "veth", *peer)
@@ -82,9 +81,7 @@ def two_namespaces() -> Iterator[Namespaces]:
     finally:
         for namespace in (made.server, made.clients):
             subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
-            shutil.rmtree(Path("/etc/netns") / namespace, ignore_errors=True)
-        if Path("/etc/netns").is_dir() and not any(Path("/etc/netns").iterdir()):
-            Path("/etc/netns").rmdir()
+            remove_etc(namespace)
 
 
 def _ip(*arguments: str) -> None:

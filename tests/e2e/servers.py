@@ -18,7 +18,7 @@ import httpx
 import pexpect
 import psutil
 
-from kits import CACHE, COMMAND, Kit, seed_packages
+from kits import CACHE, COMMAND, Kit, seed_packages, words_of
 
 AWKWARD = 'it\'s a "wide" über-long; $HOME & 東京 {home} \\n'
 """A folder name with all that shells, supervisor and nginx might trip over."""
@@ -83,7 +83,7 @@ class Server(Kit):
             env={**self.environment, "TERM": "xterm"},
             cwd=str(self.home.parent),
             encoding="utf-8",
-            timeout=120,
+            timeout=400,
             dimensions=(50, 400),
         )
 
@@ -117,11 +117,19 @@ class Server(Kit):
         """The process ids of MLflow and nginx of an environment."""
         found: dict[str, list[int]] = {"mlflow": [], "nginx": []}
         for process in processes_in(self.machine(name)):
-            line = " ".join(process.cmdline())
+            line = " ".join(words_of(process))
             for service, pids in found.items():
                 if service in line:
                     pids.append(process.pid)
         return {service: sorted(pids) for service, pids in found.items()}
+
+    def agent(self) -> psutil.Process:
+        """The agent's process, and none that it forks, which bears its name for a moment."""
+        found = [
+            p for p in processes_in(self.machine()) if words_of(p)[-1:] == ["trackstack.agent"]
+        ]
+        assert found, "no agent runs"
+        return min(found, key=lambda each: each.create_time())
 
     def packages(self) -> Path:
         """The server's own packages, where a client finds MLflow and scikit-learn."""
@@ -271,6 +279,18 @@ def all_rows(database: Path) -> dict[str, list[str]]:
     return rows
 
 
+def all_in(folder: Path) -> list[Path]:
+    """Every file and folder below one that others work in.
+
+    Unlike rglob of Python 3.11 it does not fail where one goes meanwhile.
+    """
+    return [
+        Path(place, name)
+        for place, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    ]
+
+
 def all_files(folder: Path, *but: str) -> dict[str, str | None]:
     """Every file below a folder with the hash of its content, and every folder.
 
@@ -279,7 +299,7 @@ def all_files(folder: Path, *but: str) -> dict[str, str | None]:
     """
     return {
         path: hashlib.sha256(entry.read_bytes()).hexdigest() if entry.is_file() else None
-        for entry in sorted(folder.rglob("*"))
+        for entry in sorted(all_in(folder))
         if not (path := str(entry.relative_to(folder))).startswith(but)
     }
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from alone import Alone, a_server
 from postgres import PASSWORD, ROLE, Postgres, running_postgres
-from servers import ADA, OWNER, all_files
+from servers import ADA, OWNER, all_files, all_in
 
-from kits import eventually, free_port
+from kits import content_of, eventually, free_port
 from trackstack.lock import POSTGRESQL_DRIVER
 
 SPELLED = [
@@ -128,10 +128,10 @@ def test_its_password_is_in_one_file_that_only_the_owner_reads(server: Kept) -> 
     server.run("status")
     holding = []
     packages = server.machine() / "packages"  # from the index as they are
-    for file in (each for each in server.home.rglob("*") if each.is_file()):
+    for file in (each for each in all_in(server.home) if each.is_file()):
         if file.is_relative_to(packages):
             continue
-        content = file.read_bytes()
+        content = content_of(file)
         holding += [file] * any(secret.encode() in content for secret in SPELLED)
     kept = server.data / "stores.env"
     assert holding == [kept]

@@ -7,13 +7,14 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from servers import ADA, OWNER, Server, all_files, kill_all_in, processes_in
+from servers import ADA, OWNER, Server, all_files, all_in, kill_all_in, processes_in
 
 import trackstack
-from kits import COMMAND, free_port
+from kits import COMMAND, content_of, free_port, variables_of, words_of
 from trackstack import bundle
 
 
@@ -52,7 +53,7 @@ def test_one_port_of_this_computer_listens_and_no_other_address(server: Server) 
     listening = {
         (connection.laddr.ip, connection.laddr.port)
         for process in processes_in(server.home)
-        for connection in process.net_connections(kind="inet")
+        for connection in _connections_of(process)
         if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)
     }
     assert listening == {("127.0.0.1", server.port)}
@@ -68,12 +69,12 @@ def test_everything_the_kit_made_is_closed_to_other_accounts(server: Server) -> 
     unpacked = (str(server.machine() / "packages"), f"{closed}/")
     open_to_others = [
         entry
-        for entry in server.home.rglob("*")
+        for entry in all_in(server.home)
         if entry not in made_by_the_tests
         and not str(entry).startswith(unpacked)
         and not entry.is_symlink()
         and not entry.is_socket()  # each lies in a folder that is closed
-        and entry.lstat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        and _mode(entry) & (stat.S_IRWXG | stat.S_IRWXO)
     ]
     assert open_to_others == []
 
@@ -91,11 +92,11 @@ def test_no_secret_is_in_a_command_line_of_any_process(
 @pytest.mark.parametrize("place", ["machine/logs", "control", "receipts", "record.json"])
 def test_no_secret_is_in(server: Server, secrets: dict[str, str], place: str) -> None:
     top = server.folder() / place
-    files = [top] if top.is_file() else [file for file in top.rglob("*") if file.is_file()]
+    files = [top] if top.is_file() else [file for file in all_in(top) if file.is_file()]
     assert files, f"{place} holds nothing: this proves nothing"
     found = [
         (name, file) for file in files for name, secret in secrets.items()
-        if secret.encode() in file.read_bytes()
+        if secret.encode() in content_of(file)
     ]  # fmt: skip
     assert found == []
 
@@ -104,8 +105,10 @@ def test_no_password_is_in_the_environment_of_a_process(
     server: Server, secrets: dict[str, str]
 ) -> None:
     environments = {
-        process.pid: "\n".join(process.environ().values()) for process in processes_in(server.home)
+        process.pid: "\n".join(variables_of(process).values())
+        for process in processes_in(server.home)
     }
+    assert any(environments.values()), "no process told its variables: this proves nothing"
     passwords = [secret for name, secret in secrets.items() if "password" in name]
     assert [
         pid for pid, text in environments.items() if any(each in text for each in passwords)
@@ -115,11 +118,13 @@ def test_no_password_is_in_the_environment_of_a_process(
 def test_only_mlflow_has_mlflow_s_own_keys(server: Server, secrets: dict[str, str]) -> None:
     keys = [secret for name, secret in secrets.items() if name.startswith("MLFLOW_")]
     holders = {
-        " ".join(process.cmdline())
+        line
         for process in processes_in(server.home)
-        if any(key in process.environ().values() for key in keys)
+        if (line := " ".join(words_of(process)))
+        and any(key in variables_of(process).values() for key in keys)
     }
     assert keys
+    assert holders, "no process has them: this proves nothing"
     assert all("mlflow" in line for line in holders), holders
 
 
@@ -232,9 +237,24 @@ def _kept(server: Server) -> dict[str, str | None]:
     return all_files(server.folder(), "machine/", "control/observed", "receipts", "changing.lock")
 
 
+def _mode(entry: Path) -> int:
+    """The mode of what is there; none of what is gone meanwhile."""
+    try:
+        return entry.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
 def _written_by(process: psutil.Process) -> list[str]:
     try:
         return [file.path for file in process.open_files() if file.mode not in ("r", "")]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _connections_of(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections(kind="inet")
     except psutil.NoSuchProcess:
         return []
 

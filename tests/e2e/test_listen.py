@@ -254,7 +254,13 @@ def test_behind_a_proxy_the_log_has_the_clients_address_whatever_the_client_says
         X_Forwarded_For="10.78.9.9",
     )
     assert answer.status == 200
-    log = upstream.run("logs", "nginx").stdout.splitlines()
+
+    def logged() -> list[str]:
+        return upstream.run("logs", "nginx").stdout.splitlines()
+
+    # nginx writes it after the answer.
+    assert eventually(lambda: any(f'"{FAR}"' in line for line in logged())), "it is not logged"
+    log = logged()
     entries = [json.loads(line) for line in log if f'"{FAR}"' in line]
     assert [(each["user"], each["path"], each["status"]) for each in entries] == [
         (OWNER, "/version", 200)
@@ -299,7 +305,7 @@ def _change(server: Listening) -> Changes:
     tls = server.data / "tls" / NAME
     old = make_leaf(_read_pair(tls, "ca"), NAME, datetime.now(UTC) - OLD)
     ending = x509.load_pem_x509_certificate(old.certificate)
-    agent = next(p for p in server.processes() if p.cmdline()[-1] == "trackstack.agent")
+    agent = server.agent()
     # It would be renewed at once; after 70 days without a look it would stand there like this.
     agent.suspend()
     try:

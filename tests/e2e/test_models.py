@@ -16,12 +16,14 @@ from servers import Server, kill_all_in
 
 import pythons
 from asking import ROWS, under_load
-from kits import Kit, eventually, free_port, seed_packages
+from kits import Kit, eventually, free_port, seed_packages, variables_of, words_of
 from trackstack.agent.models import bubblewrap
 from trackstack.agent.processes import SERVICE
 from trackstack.desired import ObservedModels
 
 SCRIPT = Path(__file__).parent / "modelling.py"
+THERE_SECONDS = 180
+"""For a model's server, on a computer that does much else."""
 
 
 with_walls = pytest.mark.skipif(
@@ -46,7 +48,7 @@ class Serving(Server):
         return self.run("models", "serve", *arguments, ok=ok)
 
     def listed(self) -> dict[str, Any]:
-        told = self.json("models", "list")
+        told = self.json("models", "list")["models"]
         assert isinstance(told, dict)
         return told
 
@@ -78,16 +80,11 @@ class Serving(Server):
     def model_processes(self, name: str) -> list[psutil.Process]:
         """The processes of a model's servers, the first one first."""
         found = [
-            each for each in self.processes() if _service_of(each).startswith(f"model-{name}.")
+            each
+            for each in self.processes()
+            if variables_of(each).get(SERVICE, "").startswith(f"model-{name}.")
         ]
         return sorted(found, key=lambda each: each.pid)
-
-
-def _service_of(process: psutil.Process) -> str:
-    try:
-        return process.environ().get(SERVICE, "")
-    except psutil.Error:
-        return ""
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +185,7 @@ def test_a_moved_alias_is_followed_without_a_failed_request(steady: Serving) -> 
     with under_load(steady.http, "steady", 4) as seen:
         for version in ("2", "1"):
             move_alias(steady, "steady", "champion", version)
-            assert eventually(lambda v=version: at_version(steady, "steady", v), 60), (
+            assert eventually(lambda v=version: at_version(steady, "steady", v), THERE_SECONDS), (
                 f"version {version} was not taken up: {steady.listed()}"
             )
     failed = {told: count for told, count in seen.items() if not told.startswith("200")}
@@ -199,7 +196,7 @@ def test_a_moved_alias_is_followed_without_a_failed_request(steady: Serving) -> 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_where_it_is(steady: Serving) -> None:
     (broken,) = steady.log(["broken", "steady", "champion"])
     try:
-        assert eventually(lambda: steady.observed()["steady"]["state"] == "failed", 90)
+        assert eventually(lambda: steady.observed()["steady"]["state"] == "failed", THERE_SECONDS)
         told = steady.listed()["steady"]
         assert "the weights are not what they were" in told["reason"]
         assert told["version"] == "1"
@@ -214,7 +211,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_where_it_is(steady: 
     finally:
         move_alias(steady, "steady", "champion", "1")
         steady.run("models", "stop", "ruin", ok=False)
-    assert eventually(lambda: at_version(steady, "steady", "1"), 30)
+    assert eventually(lambda: at_version(steady, "steady", "1"), THERE_SECONDS)
 
 
 def test_two_models_with_conflicting_packages_answer_side_by_side(steady: Serving) -> None:
@@ -243,32 +240,43 @@ def test_a_killed_model_is_back(steady: Serving) -> None:
     killed = steady.model_processes("steady")[-1]
     killed.kill()
     psutil.wait_procs([killed], timeout=10)
-    assert eventually(lambda: steady.ask("steady").status_code == 200, 30), steady.listed()
+    assert eventually(lambda: steady.ask("steady").status_code == 200, THERE_SECONDS), (
+        steady.listed()
+    )
     killed = steady.model_processes("steady")[0]
     children = killed.children(recursive=True)
     killed.kill()
     _, alive = psutil.wait_procs([killed, *children], timeout=10)
     assert not alive, "what ran within the walls outlived them"
-    assert eventually(lambda: steady.ask("steady").status_code == 200, 30), steady.listed()
+    assert eventually(lambda: steady.ask("steady").status_code == 200, THERE_SECONDS), (
+        steady.listed()
+    )
 
 
 def test_models_outlive_their_keeper_and_come_back_with_the_machine(steady: Serving) -> None:
     (keeper,) = [
         process
         for process in steady.processes()
-        if process.cmdline()[1:] == ["-P", "-m", "trackstack.agent.models"]
+        if words_of(process)[1:] == ["-P", "-m", "trackstack.agent.models"]
     ]
     with under_load(steady.http, "steady", 1) as seen:
         keeper.kill()
         psutil.wait_procs([keeper], timeout=10)
-        assert eventually(lambda: at_version(steady, "steady", "1"), 30)
+        assert eventually(lambda: at_version(steady, "steady", "1"), THERE_SECONDS)
     assert all(told.startswith("200") for told in seen), seen
+    log = steady.machine() / "logs/supervisor.log"
+    before = len(log.read_text())
     began = time.monotonic()
     steady.run("destroy", "--yes")
-    assert time.monotonic() - began < 30, "models hold up the machine's end"
+    assert time.monotonic() - began < 90, "models hold up the machine's end"
+    # Whoever does not end by itself is killed after half a minute, of which supervisor tells.
+    held_up = [line for line in log.read_text()[before:].splitlines() if "SIGKILL" in line]
+    assert not [line for line in held_up if "model" in line]
     assert not steady.processes(), "processes of a model are left"
     steady.run("deploy", "local")
-    assert eventually(lambda: steady.ask("steady").status_code == 200, 60), steady.listed()
+    assert eventually(lambda: steady.ask("steady").status_code == 200, THERE_SECONDS), (
+        steady.listed()
+    )
 
 
 def test_limits_hold(steady: Serving) -> None:
@@ -286,7 +294,9 @@ def test_limits_hold(steady: Serving) -> None:
         taken = client.post(address, json=table)
         assert taken.status_code != 200, "it took 20 GB"
     table["dataframe_split"]["data"] = [[1]]
-    assert eventually(lambda: steady.ask("greedy", table).status_code == 200, 60), steady.listed()
+    assert eventually(lambda: steady.ask("greedy", table).status_code == 200, THERE_SECONDS), (
+        steady.listed()
+    )
     steady.run("models", "stop", "greedy")
 
 
@@ -411,9 +421,12 @@ def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving)
         "write:/usr/lib/mine",
     ]
     proof = Path(steady.environment["HOME"]) / "started"
-    (built,) = steady.log(["built", json.dumps(places), 8, str(proof)])
+    (built,) = steady.log(["built", json.dumps(places), 16, str(proof)])
     with steady.start("models", "serve", built, "--as", "built") as serving:
-        assert eventually(lambda: steady.observed().get("built", {}).get("doing") is not None, 30)
+        building = eventually(
+            lambda: steady.observed().get("built", {}).get("doing") is not None, THERE_SECONDS
+        )
+        assert building, steady.listed()
         began = time.monotonic()
         steady.run("users", "add", "held-up", "--show-passwords")
         steady.run("users", "remove", "held-up")
@@ -421,7 +434,7 @@ def test_a_hostile_setup_py_reaches_nothing_and_holds_nobody_up(steady: Serving)
         assert steady.listed()["built"]["version"] is None, "it was built before anybody could wait"
         told = serving.communicate(timeout=300)
     assert serving.returncode == 0, told
-    assert took < 6, f"two changes of users took {took:.1f} s while packages were built"
+    assert took < 12, f"two changes of users took {took:.1f} s while packages were built"
     got = json.loads(steady.predictions("built", {"inputs": [1]})[0])
     seen = {place: got[place] for place in places if not got[place].startswith("refused")}
     assert not seen
@@ -435,6 +448,6 @@ def test_the_last_model_takes_the_service_along(steady: Serving) -> None:
     assert steady.ask("steady").status_code == 404
     with steady.api("olga", steady.password) as api:
         assert api.post("experiments/search", json={"max_results": 1}).status_code == 200
-    left = [p for p in steady.processes() if "trackstack.agent.models" in " ".join(p.cmdline())]
+    left = [p for p in steady.processes() if "trackstack.agent.models" in words_of(p)]
     assert not psutil.wait_procs(left, timeout=10)[1]
     steady.serve("models:/steady@champion")

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
@@ -157,13 +158,21 @@ def _kill_once_the_machine_runs(server: Server, command: tuple[str, ...]) -> Non
 
 def _interrupt(server: Server, command: tuple[str, ...]) -> tuple[int, str]:
     """Press Control-C while the deploy waits for MLflow, which is held back meanwhile."""
-    assert eventually(lambda: bool(server.pids(NAME)["mlflow"]), 60), "MLflow is not started"
-    for pid in server.pids(NAME)["mlflow"]:
-        os.kill(pid, signal.SIGSTOP)
+    assert eventually(lambda: _hold_mlflow_back(server), 60), "MLflow is not started"
     process = _begin(server, command)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=180)[1]
     return process.returncode, told
+
+
+def _hold_mlflow_back(server: Server) -> bool:
+    """Stop what there is of MLflow; whether there was anything."""
+    held = []
+    for pid in server.pids(NAME)["mlflow"]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            held.append(pid)
+    return bool(held)
 
 
 def _cut_power_while_mlflow_starts(server: Server, command: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from servers import ADA, OWNER, Server, processes_in
+from servers import ADA, OWNER, Server
 
 from kits import eventually
 
@@ -93,10 +93,7 @@ def test_rotations_under_load_kill_the_old_password_at_once_and_fail_nobody_else
 def test_a_change_is_reported_done_only_once_it_holds(server: Server) -> None:
     users = server.folder() / "control" / "desired" / "users.json"
     before = users.read_bytes()
-    (agent,) = (
-        process for process in processes_in(server.machine())
-        if process.cmdline()[-1] == "trackstack.agent"
-    )  # fmt: skip
+    agent = server.agent()
     agent.suspend()
     try:
         command = server.start("users", "add", "waiting", "--show-passwords")

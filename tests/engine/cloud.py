@@ -87,11 +87,16 @@ class Cloud:
 
     def plant(self, kind: str, id_: str, **inputs: Any) -> Thing:
         """Put something there that nobody's program made."""
-        thing = self.things[kind, id_] = Thing(kind, id_, inputs)
+        with self.lock:
+            thing = self.things[kind, id_] = Thing(kind, id_, inputs)
         return thing
 
+    def all(self) -> list[Thing]:
+        """All that is there now, while others may go on with the cloud."""
+        return list(self.things.values())
+
     def of(self, kind: str) -> list[Thing]:
-        return [thing for thing in self.things.values() if thing.kind == kind]
+        return [thing for thing in self.all() if thing.kind == kind]
 
     def one(self, kind: str, name: str = "") -> Thing:
         """The only thing of a kind, or the only one whose name ends so."""
@@ -100,7 +105,7 @@ class Cloud:
         return found[0]
 
     def kinds(self) -> list[str]:
-        return sorted(thing.kind for thing in self.things.values())
+        return sorted(thing.kind for thing in self.all())
 
     def tell(self, action: Action, thing: Thing) -> None:
         """Let the listeners know, while others may go on with the cloud."""

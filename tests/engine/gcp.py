@@ -200,7 +200,7 @@ def _instance_starts(cloud: Cloud, inputs: Inputs) -> None:
 
 def _in_use(cloud: Cloud, id_: str, _inputs: Inputs) -> None:
     """A disk or an address that a machine has."""
-    thing = next(t for t in cloud.things.values() if t.id == id_)
+    thing = next(t for t in cloud.all() if t.id == id_)
     names = {id_, thing.computed.get("selfLink"), thing.computed.get("address")} - {None}
     for machine in cloud.of("compute.Instance"):
         if any(str(name) in str(machine.inputs) for name in names):

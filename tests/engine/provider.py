@@ -125,7 +125,8 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
             try:
                 self.cloud.tell("create", thing)
             except Refused:
-                del self.cloud.things[name, thing.id]
+                with self.cloud.lock:
+                    del self.cloud.things[name, thing.id]
                 raise
         return proto.CreateResponse(id=thing.id, properties=wire.write({**_told(thing), **sent}))
 
@@ -197,7 +198,8 @@ class Provider(ResourceProviderServicer):  # type: ignore[misc]
             with self.cloud.lock:
                 self._refuse_delete(thing)
             self.cloud.tell("delete", thing)
-            self.cloud.things.pop((name, request.id), None)
+            with self.cloud.lock:
+                self.cloud.things.pop((name, request.id), None)
         return empty_pb2.Empty()
 
     def _refuse_delete(self, thing: Thing) -> None:

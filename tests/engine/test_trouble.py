@@ -100,11 +100,11 @@ def test_who_was_killed_is_told_to_the_next(here: Room, cloud: Cloud, runs: Driv
 
     def wait() -> None:
         reached.set()
-        assert gone.wait(60)
+        assert gone.wait(240)
 
     cloud.trouble("create", "ec2.Subnet", before=wait)
     run = runs.begin("up", here, a_plan())
-    assert reached.wait(60), "the deploy never came so far"
+    assert reached.wait(240), "the deploy never came so far"
     run.kill()
     run.ended()
     gone.set()
@@ -132,11 +132,11 @@ def test_a_second_run_at_once_is_told_who_is_at_work(
 
     def wait() -> None:
         reached.set()
-        assert told.wait(60)
+        assert told.wait(240)
 
     cloud.trouble("create", "ec2.Vpc", before=wait)
     run = runs.begin("up", here, a_plan())
-    assert reached.wait(60), "the first one never came so far"
+    assert reached.wait(240), "the first one never came so far"
     with pytest.raises(HeldError) as held:
         engine.up(here, a_plan())
     told.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from kits import COMMAND, Kit
+from kits import COMMAND, Kit, words_of
 from trackstack.agent.processes import holder, strays
 from trackstack.control.base import read
 from trackstack.control.directory import DirectoryStore
@@ -58,10 +58,12 @@ class Server:
 
     def supervisor(self) -> list[psutil.Process]:
         pid = holder(self.kit.machine())
-        return [psutil.Process(pid)] if pid else []
+        with suppress(psutil.NoSuchProcess):
+            return [psutil.Process(pid)] if pid else []
+        return []
 
     def agent(self) -> list[psutil.Process]:
-        return [p for p in self._machine() if p.cmdline()[-1:] == ["trackstack.agent"]]
+        return [p for p in self._machine() if words_of(p)[-1:] == ["trackstack.agent"]]
 
     def mlflow(self) -> list[psutil.Process]:
         """The server, or the master of several workers; one for each service of MLflow's."""
@@ -71,8 +73,8 @@ class Server:
     def mlflow_of_the_release(self) -> list[psutil.Process]:
         """The one that the newest release asks for, from its first moment on."""
         name = self.release().mlflow
-        _until(lambda: any(name in " ".join(p.cmdline()) for p in self._machine()))
-        return [p for p in self._machine() if name in " ".join(p.cmdline())]
+        _until(lambda: bool(self._called(name)))
+        return self._called(name)
 
     def mlflow_workers(self) -> list[psutil.Process]:
         """What a server forked, while it starts too: they bear its arguments."""
@@ -85,10 +87,10 @@ class Server:
         return forked
 
     def nginx(self) -> list[psutil.Process]:
-        return [p for p in self._machine() if "nginx: master" in " ".join(p.cmdline())]
+        return self._called("nginx: master")
 
     def nginx_workers(self) -> list[psutil.Process]:
-        return [p for p in self._machine() if "nginx: worker" in " ".join(p.cmdline())]
+        return self._called("nginx: worker")
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command of the kit and leave it to the caller."""
@@ -109,12 +111,15 @@ class Server:
                             ("nginx", self.nginx())):  # fmt: skip
             if len(those) != 1:
                 found.append(f"{len(those)} times {name}")
-        pid = holder(self.kit.machine())
-        under = set(psutil.Process(pid).children(recursive=True)) if pid else set()
-        for process in self._machine():
+        above = self.supervisor()
+        known = set(above)
+        for supervisor in above:
             with suppress(psutil.Error):
-                if process.pid != pid and process not in under:
-                    found.append(f"an orphan: {' '.join(process.cmdline())[:80]}")
+                known.update(supervisor.children(recursive=True))
+        for process in self._machine():
+            words = words_of(process)
+            if words and process not in known:
+                found.append(f"an orphan: {' '.join(words)[:80]}")
         return found
 
     @property
@@ -122,15 +127,14 @@ class Server:
         return DirectoryStore(self.kit.folder() / "control")
 
     def _mlflow(self) -> list[psutil.Process]:
-        return [p for p in self._machine() if "--uvicorn-opts" in p.cmdline()]
+        return [p for p in self._machine() if "--uvicorn-opts" in words_of(p)]
+
+    def _called(self, text: str) -> list[psutil.Process]:
+        """Those with a text in their command lines."""
+        return [p for p in self._machine() if text in " ".join(words_of(p))]
 
     def _machine(self) -> list[psutil.Process]:
-        alive = []
-        for process in strays(self.kit.machine().resolve()):
-            with suppress(psutil.Error):
-                if process.cmdline():
-                    alive.append(process)
-        return alive
+        return [p for p in strays(self.kit.machine().resolve()) if words_of(p)]
 
 
 def kill(processes: list[psutil.Process]) -> int:

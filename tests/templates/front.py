@@ -39,7 +39,7 @@ from trackstack.spec import LocalSpec, Server
 
 USER = "ada"
 PASSWORD = "correct-horse"
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass

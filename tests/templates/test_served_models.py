@@ -12,9 +12,8 @@ from front import PASSWORD, USER, Front, Upstream, running_upstream
 from trackstack.agent import folders
 from trackstack.agent.ensure_nginx import link
 
-HOSTILE_ANSWER = b"\r\n".join(
+HOSTILE_HEADERS = b"\r\n".join(
     [
-        b"HTTP/1.1 200 OK",
         b"Content-Type: text/html",
         b"X-Accel-Redirect: /api/2.0/mlflow/experiments/search",
         b"Set-Cookie: session=stolen",
@@ -23,6 +22,14 @@ HOSTILE_ANSWER = b"\r\n".join(
         b"Clear-Site-Data: *",
         b"Service-Worker-Allowed: /",
         b"Refresh: 0; url=https://elsewhere.example",
+        b"Location: https://elsewhere.example/?asked=all",
+        b"Link: <https://elsewhere.example>; rel=preload; as=script",
+        b'Alt-Svc: h2="elsewhere.example:443"',
+        b'NEL: {"report_to": "all", "max_age": 1, "success_fraction": 1}',
+        b'Report-To: {"group": "all", "endpoints": [{"url": "https://elsewhere.example"}]}',
+        b'Reporting-Endpoints: all="https://elsewhere.example"',
+        b"Content-Security-Policy-Report-Only: default-src 'none'; report-uri //elsewhere.example",
+        b"Access-Control-Allow-Origin: *",
         b"X-Content-Type-Options: none",
         b"Content-Length: 26",
         b"Connection: close",
@@ -52,6 +59,7 @@ def model(front: Front) -> Iterator[Upstream]:
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[None]:
     """A server that gives one answer to everybody."""
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))
         door.listen()
@@ -109,18 +117,21 @@ def test_a_model_hears_what_is_asked_and_not_by_whom(front: Front, model: Upstre
     assert PASSWORD not in str(seen.headers)
 
 
-def test_what_a_model_says_runs_nowhere_and_leads_nowhere(front: Front) -> None:
+@pytest.mark.parametrize("status", [200, 201, 302, 307, 308, 401, 403, 404, 500, 503])
+def test_what_a_model_says_runs_nowhere_and_leads_nowhere(front: Front, status: int) -> None:
     before = len(front.upstream.requests)
-    with answering(place_of(front, "hostile"), HOSTILE_ANSWER):
+    says = b"HTTP/1.1 %d Whatever\r\n%b" % (status, HOSTILE_HEADERS)
+    with answering(place_of(front, "hostile"), says):
         answer = front.ask_as_ada("/serve/hostile/invocations", "POST", body=b"{}")
-    assert answer.status == 200
+    assert answer.status == status
     assert len(front.upstream.requests) == before, "the model sent a user's request to MLflow"
     assert answer.values("Content-Security-Policy") == ["sandbox; default-src 'none'"]
     assert answer.values("X-Content-Type-Options") == ["nosniff"]
-    for header in ("Set-Cookie", "WWW-Authenticate", "Strict-Transport-Security"):
-        assert answer.values(header) == [], header
-    for header in ("Clear-Site-Data", "Service-Worker-Allowed", "Refresh"):
-        assert answer.values(header) == [], header
+    told = {line.partition(":")[0].lower() for line in answer.head.split("\r\n")[1:]}
+    assert told == {
+        *("server", "date", "content-type", "content-length", "connection"),
+        *("x-content-type-options", "referrer-policy", "content-security-policy"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -144,6 +155,7 @@ def test_what_is_no_model_is_not_found_and_asks_nobody(
 def test_a_model_that_is_down_is_told_from_one_that_is_not_there(front: Front) -> None:
     path = place_of(front, "down")
     assert front.ask_as_ada("/serve/down/ping").status == 503, "its socket is not there yet"
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))
     answer = front.ask_as_ada("/serve/down/ping")

@@ -11,10 +11,19 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
-from selenium.webdriver.support.wait import WebDriverWait
 from servers import ADA, Server
 
-from browsers import NOT_SERVED, answered, chromium, events, servers, severe, shown, wait_for_text
+from browsers import (
+    NOT_SERVED,
+    answered,
+    chromium,
+    events,
+    servers,
+    severe,
+    shown,
+    wait_for_text,
+    waiting,
+)
 
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "experiments.png"
 
@@ -151,7 +160,7 @@ def _take_picture(browser: Chrome) -> None:
     browser.execute_script(_TIDY)
     browser.refresh()
     wait_for_text(browser, "matching runs")
-    WebDriverWait(browser, 60).until(
+    waiting(browser).until(
         lambda driver: "404" not in shown(driver),
         "the page goes on telling of an error",
     )

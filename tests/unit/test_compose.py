@@ -137,6 +137,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one port": ({"jupyter": {"port": 8080}}, "cannot both have the port 8080"),
     "everywhere": ({"server": {"listen": "0.0.0.0"}}, "say in hostnames"),
     "endpoint": ({"stores": {"artifacts_endpoint": "http://s3:9000"}}, "goes with a bucket"),
+    "client": ({"users": ["jupyter"]}, "is the user that JupyterLab itself is"),
     "image": ({"images": {"base": "Debian 13"}}, "is not the name of an image"),
     "unknown": ({"jupyter": {"token": "x"}}, "jupyter.token is not a key of the spec"),
 }
@@ -146,6 +147,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_spec_that_cannot_be_is_refused(groups: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         plan(**groups)
+
+
+def test_a_folder_for_artifacts_is_the_one_that_was_named() -> None:
+    made = plan(stores={"artifacts": '/srv/a$b"c'})
+    bound = [each for each in services(made)["tracking"]["volumes"] if isinstance(each, dict)]
+    # As compose reads it: https://docs.docker.com/reference/compose-file/interpolation/
+    assert [each["source"].replace("$$", "$") for each in bound] == ['/srv/a$b"c']
+    assert bound[0]["source"].count("$") == 2
+
+
+def test_whose_account_is_called_like_the_client_gets_another_name() -> None:
+    assert spec.defaults("compose", "team", "jupyter", "3.1")["users"] == ["admin"]
 
 
 def test_another_lock_of_jupyterlabs_is_told_package_by_package() -> None:

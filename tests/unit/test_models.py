@@ -3,11 +3,12 @@
 import errno
 import io
 import os
+import socket
 import tarfile
 import time
 import venv
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Event, Thread
@@ -19,10 +20,19 @@ import pytest
 from kits import eventually
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError
-from trackstack.agent.models import connections, environments, keeper, outlet, registry, watchdog
+from trackstack.agent.models import (
+    connections,
+    environments,
+    keeper,
+    outlet,
+    registry,
+    server,
+    watchdog,
+)
 from trackstack.agent.models.archives import unpack
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.compiling import compile_packages, compile_soon
+from trackstack.agent.models.inside import EXAMPLE
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.mlflow import AwayError
 from trackstack.agent.models.registry import Found, NotFoundError
@@ -42,7 +52,7 @@ from trackstack.desired import (
     audit_key,
 )
 from trackstack.environment import Environment
-from trackstack.errors import UsageError
+from trackstack.errors import BusyError, NotProvenError, UsageError
 from trackstack.operations import doctor, models
 from trackstack.operations.verify_model import alike
 from unit.making import NOON, FakeMachine, change_of
@@ -278,6 +288,73 @@ def test_the_way_out_leads_to_others_only(address: str, may: bool) -> None:
     assert outlet.may_be_reached(address) is may
 
 
+ASKED = b"GET http://pypi.example/x HTTP/1.1\r\nHost: pypi.example\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "whole", "more"),
+    [
+        (b"\r\n", b"\r\n", 0),
+        (b"Connection: keep-alive\r\n\r\n", b"\r\n", 0),
+        (b"\r\nCONNECT 127.0.0.1:22 HTTP/1.1\r\n\r\n", b"\r\n", 0),
+        (b"Content-Length: 3\r\n\r\nabcGET http://x", b"Content-Length: 3\r\n\r\nabc", 0),
+        (b"content-length: 9\r\n\r\nabc", b"content-length: 9\r\n\r\nabc", 6),
+    ],
+)
+def test_through_a_proxy_goes_the_request_that_was_looked_at_and_no_second_one(
+    head: bytes, whole: bytes, more: int
+) -> None:
+    fields, _, body = whole.partition(b"\r\n\r\n") if len(whole) > 2 else (b"", b"", b"")
+    kept = fields + b"\r\n" if fields else b""
+    passed = ASKED + kept + b"Connection: close\r\n\r\n" + body
+    assert outlet.only_one(ASKED + head) == (passed, more)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Transfer-Encoding: chunked",
+        b"Content-Length: 1\r\nContent-Length: 99",
+        b"Content-Length: 1\r\ncontent-length : 99",
+        b"Content-Length: -1",
+        b"Content-Length: 1\r\n\tX: folded",
+        b"X: 1\n\nGET http://127.0.0.1/ HTTP/1.1",
+        b"X: 1\rContent-Length: 99",
+        b"no field",
+    ],
+)
+def test_a_request_that_proxies_might_read_otherwise_is_refused(field: bytes) -> None:
+    with pytest.raises(ValueError, match="not plain"):
+        outlet.only_one(ASKED + field + b"\r\n\r\n")
+
+
+def test_a_proxy_between_hears_one_request_of_each_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = b""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        with outlet.running(tmp_path / "door"), socket.socket(socket.AF_UNIX) as asker:
+            asker.settimeout(10)
+            asker.connect(str(tmp_path / "door"))
+            asker.sendall(b"POST http://192.0.2.1/x HTTP/1.1\r\nContent-Length: 2\r\n\r\n1")
+            between, _ = proxy.accept()
+            with between:
+                between.settimeout(10)
+                while not heard.endswith(b"\r\n\r\n1"):
+                    heard += between.recv(65536)
+                asker.sendall(b"2CONNECT 127.0.0.1:22 HTTP/1.1\r\n\r\n")
+                heard += between.recv(65536)
+                between.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                between.shutdown(socket.SHUT_WR)
+                assert asker.recv(65536).startswith(b"HTTP/1.1 200")
+                with suppress(ConnectionError):
+                    heard += between.recv(65536)
+    assert heard.endswith(b"\r\n\r\n12"), heard
+    assert b"CONNECT" not in heard
+
+
 def test_from_a_container_the_way_out_leads_to_nothing_beside_it() -> None:
     beside = [ip_network("172.18.0.0/16"), ip_network("fd00:1::/64")]
     for address in ("172.18.0.1", "172.18.200.7", "fd00:1::9", "::ffff:172.18.0.3"):
@@ -303,10 +380,11 @@ def test_connections_are_counted_without_the_listener_and_the_others() -> None:
 
 def test_a_version_with_other_limits_is_another_service() -> None:
     model = ServedModel(uri="models:/churn/3")
-    same = service_of("churn", OF_REGISTRY, ServedModel(uri="models:/churn@champion"))
-    assert service_of("churn", OF_REGISTRY, model) == same
+    same = service_of("churn", OF_REGISTRY, ServedModel(uri="models:/churn@champion"), walled=True)
+    assert service_of("churn", OF_REGISTRY, model, walled=True) == same
     larger = model.model_copy(update={"memory_mb": 4096})
-    assert service_of("churn", OF_REGISTRY, larger) != same
+    assert service_of("churn", OF_REGISTRY, larger, walled=True) != same
+    assert service_of("churn", OF_REGISTRY, model, walled=False) != same
 
 
 def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
@@ -436,6 +514,11 @@ class FakeWalls(FakeMachine):
     """Servers that only seem to run; `taken` is what each has in memory, if that is known."""
 
     taken: int | None = None
+    can_be: bool = True
+
+    def there(self) -> bool:
+        """Whether walls can be put up."""
+        return self.can_be
 
     def memory(self, _: str) -> int | None:
         """Of every server."""
@@ -476,12 +559,35 @@ def test_while_mlflow_is_away_nothing_is_said_of_what_was_asked_for_since(served
     assert served.report.doing == "waiting for MLflow"
 
 
-def test_a_server_is_measured_by_its_own_limit_and_not_by_the_next_ones(served: Keeper) -> None:
+def _place(service: str) -> None:
     settings = Settings(
         version="1", files="f", environment="e", memory_mb=512, request_mb=1, seconds=5
     )
     Path("services").mkdir()
-    settings_file("model-churn.12345678").write_text(settings.model_dump_json())
+    settings_file(service).write_text(settings.model_dump_json())
+
+
+def test_what_was_placed_within_walls_is_run_nowhere_else(
+    served: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = "model-churn.12345678"
+    _place(service)
+    found = Found(version="1", files="mlflow-artifacts:/1/x")
+    monkeypatch.setattr(keeper.registry, "find", lambda *_: found)
+    cast("FakeWalls", served.walls).can_be = False
+    served.trial = 7
+    _look(served)
+    assert "the walls that it was placed in cannot be put up" in str(served.report.reason)
+    assert served.tried is None, "its code predicted without walls"
+    assert cast("FakeWalls", served.walls).told == []
+    monkeypatch.setattr(server.bubblewrap, "there", lambda: False)
+    monkeypatch.setattr(server.os, "execve", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(SystemExit, match="cannot be put up now"):
+        server.main(service)
+
+
+def test_a_server_is_measured_by_its_own_limit_and_not_by_the_next_ones(served: Keeper) -> None:
+    _place("model-churn.12345678")
     walls = cast("FakeWalls", served.walls)
     walls.taken = 300 << 20
     served.wanted = ServedModel(uri="models:/churn/3", memory_mb=256)
@@ -690,3 +796,87 @@ def test_a_package_does_not_say_which_folders_its_model_sees(tmp_path: Path) -> 
     (made / "bin/python").symlink_to(python / "bin/python3")
     (made / "pyvenv.cfg").write_text(f"home = {tmp_path}/private/bin\n")
     assert environments.python_places(made) == [python / "bin", python / "lib"]
+
+
+def _served_as(store: DirectoryStore, name: str, uri: str | None) -> None:
+    """Have a document with a model, or without one of that name."""
+    found = {name: ServedModel(uri=uri)} if uri else {}
+    change(store, Models, "it", lambda _: {"code_allowed": True, "models": found})
+
+
+def _told(desired: int, models: dict[str, ModelReport]) -> ObservedModels:
+    return ObservedModels(
+        generation=1, desired=desired, walls=True, heartbeat=NOON, models=models, trials={}
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setattr(models, "_must_be_there", lambda *_: None)
+    target = SimpleNamespace(store=DirectoryStore(tmp_path), running=lambda: True)
+    return cast("Environment", SimpleNamespace(target=target, name="team"))
+
+
+@pytest.mark.parametrize("newer", [None, "models:/other/1"], ids=["stopped", "another"])
+def test_who_serves_a_model_hears_when_somebody_else_wants_it_otherwise(
+    here: Environment, monkeypatch: pytest.MonkeyPatch, newer: str | None
+) -> None:
+    store = cast("DirectoryStore", here.target.store)
+    _served_as(store, "churn", None)
+
+    def machine(*_: object) -> Iterator[ObservedModels]:
+        _served_as(store, "churn", newer)
+        now = {"churn": ModelReport(desired=3, uri=newer, state="serving")} if newer else {}
+        while True:
+            yield _told(3, now)
+
+    monkeypatch.setattr(models, "_observed", machine)
+    wanted = ServedModel(uri="models:/churn/3")
+    with pytest.raises(BusyError, match="Somebody else changed 'churn' meanwhile"):
+        models.serve(here, "churn", wanted, allow_code=False)
+
+
+@pytest.mark.parametrize(
+    ("again", "report", "sentence"),
+    [
+        ("models:/other/1", ModelReport(desired=3, uri="models:/other/1"), "serves a model as"),
+        (
+            None,
+            ModelReport(desired=2, uri="", doing="ending", reason="it hangs"),
+            "could not be ended: it hangs",
+        ),
+    ],
+    ids=["served again", "cannot be ended"],
+)
+def test_who_stops_a_model_does_not_wait_in_vain(
+    here: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    again: str | None,
+    report: ModelReport,
+    sentence: str,
+) -> None:
+    store = cast("DirectoryStore", here.target.store)
+    _served_as(store, "churn", "models:/churn/3")
+
+    def machine(*_: object) -> Iterator[ObservedModels]:
+        _served_as(store, "churn", again)
+        while True:
+            yield _told(3, {"churn": report})
+
+    monkeypatch.setattr(models, "_observed", machine)
+    with pytest.raises((BusyError, NotProvenError), match=sentence):
+        models.stop(here, "churn")
+
+
+def test_files_that_no_model_has_are_not_read(served: Keeper, tmp_path: Path) -> None:
+    example = tmp_path / EXAMPLE
+    with example.open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    wanted = ServedModel(uri="models:/churn/3", request_mb=1)
+    with pytest.raises(StepError, match="its own input example is larger than the 1 MB"):
+        served._must_take(example, "model-churn.12345678", wanted)
+    (tmp_path / "python_env.yaml").write_text("python: 3.11.2\n")
+    with (tmp_path / "requirements.txt").open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(StepError, match=r"requirements\.txt is larger than 1 MB"):
+        wanted_by(tmp_path, "3.1")

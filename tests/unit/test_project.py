@@ -7,7 +7,7 @@ import pytest
 from trackstack.errors import UsageError
 from trackstack.operations import project
 from trackstack.operations.project import Imports
-from trackstack.operations.project_source import without_login
+from trackstack.operations.project_source import at_hand, without_login
 
 CONDA = [
     # what conda is asked for, what uv is asked for
@@ -55,11 +55,26 @@ def test_what_only_conda_may_have_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["dependencies: [3]", "dependencies: ['numpy=>1']", "dependencies: [{npm: [x]}]", "- numpy"],
+    [
+        *("dependencies: [3]", "dependencies: ['numpy=>1']", "dependencies: [{npm: [x]}]"),
+        *("dependencies: 5", "dependencies: numpy", "dependencies: [{pip: [3]}]", "- numpy"),
+    ],
 )
 def test_a_damaged_environment_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match=r"conda\.yaml is damaged"):
         imports_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("dependencies: 5", "dependencies: mlflow", "dependencies: [3]"),
+        *("dependencies: {mlflow: 3}", "build_dependencies: pip", "python: 3.1"),
+    ],
+)
+def test_a_damaged_environment_of_python_s_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"python_env\.yaml is damaged"):
+        imports_of(tmp_path, text, "python_env.yaml")
 
 
 def test_what_builds_comes_along(tmp_path: Path) -> None:
@@ -81,6 +96,11 @@ MLPROJECTS = [
     ("python_env: a\nconda_env: b", "names both python_env and conda_env"),
     ("databricks_spark_job: {}", "as a job of Databricks"),
     ("python_env: none.yaml", "names none.yaml, and there is no such file"),
+    ("name: 2026-99-99", "it holds a date or a number that is none"),
+    ("name: !!int abc", "it holds a date or a number that is none"),
+    ("name: !!bool abc", "it holds a date or a number that is none"),
+    ("name: !!timestamp abc", "it holds a date or a number that is none"),
+    ("name: [", "is no YAML at line 1"),
 ]
 
 
@@ -106,6 +126,15 @@ def test_a_near_name_is_suggested(tmp_path: Path) -> None:
     assert refused.value.hint == "Did you mean 'tree_depth'?"
 
 
+@pytest.mark.parametrize("kind", ["uri", "path"])
+def test_an_address_that_cannot_be_taken_apart_is_no_value(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "MLproject").write_text(
+        f"entry_points: {{main: {{parameters: {{data: {kind}}}, command: x}}}}"
+    )
+    with pytest.raises(UsageError, match=f"is of type {kind}, and 'http://\\[' is not"):
+        project.check(project.read(tmp_path), tmp_path, "main", {"data": "http://["})
+
+
 ADDRESSES = [
     ("https://ada:geheim@git.example.com/a.git", "https://git.example.com/a.git"),
     ("https://git.example.com/a@b.git", "https://git.example.com/a@b.git"),
@@ -116,3 +145,10 @@ ADDRESSES = [
 @pytest.mark.parametrize(("address", "shown"), ADDRESSES)
 def test_an_address_is_shown_without_its_login(address: str, shown: str) -> None:
     assert without_login(address) == shown
+
+
+@pytest.mark.parametrize("address", ["https://[x/y.git", "https://ada:geheim@[x/y.git"])
+def test_a_repository_s_address_that_cannot_be_taken_apart_is_refused(address: str) -> None:
+    with pytest.raises(UsageError) as refused, at_hand(address, None):
+        pass
+    assert refused.value.sentence == "That is no address of a git repository."

@@ -97,7 +97,9 @@ def _stock_lines(stock: "Stock") -> list[str]:
     lines = [runs]
     if stock.models is not None:
         lines.append(f"{stock.models:,} registered models")
-    lines += [f"{console.size(stock.stored_bytes)} stored", f"{stock.people} users"]
+    if stock.stored_bytes is not None:
+        lines.append(f"{console.size(stock.stored_bytes)} stored")
+    lines.append(f"{stock.people} users")
     if stock.last_write:
         lines.append(f"last written {stock.last_write:%Y-%m-%d %H:%M} UTC")
     return lines

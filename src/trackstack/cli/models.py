@@ -6,6 +6,7 @@ import typer
 
 from trackstack.cli import console
 from trackstack.cli.options import EnvironmentOption, JsonOption, YesOption
+from trackstack.errors import printable
 
 if TYPE_CHECKING:
     from trackstack.desired import ModelReport
@@ -76,7 +77,7 @@ def list_(environment: EnvironmentOption = None, json: JsonOption = False) -> No
     listed = models.listed(chosen)
     found = listed.models
     if json:
-        console.document({n: each.model_dump(mode="json") for n, each in found.items()})
+        console.document(listed.model_dump(mode="json"))
         return
     if not found:
         console.result(f"Environment {chosen.name!r} serves no models.")
@@ -125,7 +126,8 @@ def logs(
     chosen = environments.find(environment)
     models.must_be_served(chosen, name)
     for line in chosen.target.logs(f"model-{name}", follow):
-        console.result(line)
+        # The model's own code wrote it, and a terminal obeys what it reads.
+        console.result(printable(line))
 
 
 def _tell_what_it_means(chosen: "Environment", uri: str) -> None:

@@ -22,7 +22,7 @@ class Stock:
         runs: how many, or None when the server could not be asked.
         more_runs: whether there are more than were counted.
         models: registered models, or None likewise.
-        stored_bytes: database and artifacts.
+        stored_bytes: database and artifacts, or None when that cannot be told.
         last_write: when the newest run started; None when there is none or nobody to ask.
         people: who may enter.
     """
@@ -30,7 +30,7 @@ class Stock:
     runs: int | None
     more_runs: bool
     models: int | None
-    stored_bytes: int
+    stored_bytes: int | None
     last_write: datetime | None
     people: int
 

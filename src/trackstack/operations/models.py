@@ -22,7 +22,7 @@ from trackstack.desired import (
     ServedModel,
 )
 from trackstack.environment import Environment
-from trackstack.errors import NotProvenError, TrackstackError, UsageError
+from trackstack.errors import BusyError, NotProvenError, TrackstackError, UsageError
 from trackstack.operations import users, waiting
 from trackstack.tracking import Tracking
 
@@ -105,6 +105,7 @@ def serve(
     Raises:
         UsageError: nobody agreed to models' code, or MLflow has no such model; nothing changed.
         NotProvenError: it does not come up; what was served before goes on.
+        BusyError: somebody else stops it meanwhile, or serves another one as that.
     """
     if not (allow_code or code_is_allowed(environment)):
         raise UsageError(
@@ -124,7 +125,12 @@ def serve(
     agreed = " and allow model code" if allow_code and not code_is_allowed(environment) else ""
     written = change(environment.target.store, Models, f"serve {name}: {model.uri}{agreed}", apply)
     for report in _reports(environment, written.generation, name):
-        if report is None or report.desired < written.generation:
+        if report is None or report.uri != model.uri:
+            now, _ = read(environment.target.store, Models)
+            if now is None or now.models.get(name) != model:
+                raise _overtaken(name, "stopped it, or serves another model as that")
+            continue
+        if report.desired < written.generation:
             continue
         on_report(report)
         if report.state == "failed":
@@ -144,6 +150,8 @@ def stop(environment: Environment, name: str) -> None:
 
     Raises:
         UsageError: none is served so.
+        NotProvenError: it could not be ended.
+        BusyError: somebody else serves one as that meanwhile.
     """
     must_be_served(environment, name)
 
@@ -160,6 +168,23 @@ def stop(environment: Environment, name: str) -> None:
         for report in _reports(environment, written.generation, name):
             if report is None:
                 return
+            if report.uri:
+                now, _ = read(environment.target.store, Models)
+                if now is not None and name in now.models:
+                    raise _overtaken(name, "serves a model as that again")
+            elif report.reason:
+                raise NotProvenError(
+                    f"Model {name!r} is not wanted any more, but could not be ended: "
+                    f"{report.reason}.",
+                    "It is tried again by itself.",
+                )
+
+
+def _overtaken(name: str, what: str) -> BusyError:
+    return BusyError(
+        f"Somebody else changed {name!r} meanwhile: {what}.",
+        "`trackstack models list` shows how it is now.",
+    )
 
 
 def must_be_served(environment: Environment, name: str) -> None:

@@ -177,9 +177,13 @@ def _packages(effective: spec.Spec, record: Record | None) -> str:
 def _jupyter_packages(effective: spec.Spec, record: Record | None) -> str:
     if not isinstance(effective, spec.ComposeSpec):
         return ""
-    if record and record.plan.compose and record.spec.server.mlflow == effective.server.mlflow:
-        return record.plan.compose.jupyter_packages
-    return lock.for_mlflow(effective.server.mlflow, lock.JUPYTER)
+    wanted = effective.server
+    if record and record.plan.compose:
+        had = record.spec.server
+        if (had.mlflow, had.extra_packages) == (wanted.mlflow, wanted.extra_packages):
+            return record.plan.compose.jupyter_packages
+    # What is a plugin of the server's may be one of its client's too.
+    return lock.for_mlflow(wanted.mlflow, [*lock.JUPYTER, *wanted.extra_packages])
 
 
 def _drivers(effective: spec.Spec) -> list[str]:

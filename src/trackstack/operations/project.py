@@ -238,10 +238,17 @@ def _fits(kind: str, value: str) -> bool:
     except ValueError:
         return False
     if kind == "uri":
-        return bool(urlsplit(value).scheme)
+        return _is_uri(value)
     if kind == "path":
-        return bool(urlsplit(value).scheme) or Path(value).exists()
+        return _is_uri(value) or Path(value).exists()
     return True
+
+
+def _is_uri(value: str) -> bool:
+    try:
+        return bool(urlsplit(value).scheme)
+    except ValueError:
+        return False
 
 
 def _mapping(file: Path) -> dict[str, Any]:
@@ -253,26 +260,47 @@ def _mapping(file: Path) -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise UsageError(f"{file} is no YAML{line}.") from error
+    except (ValueError, LookupError, AttributeError) as error:
+        # What PyYAML lets through of a value that looks like a date or a number, and is none.
+        raise UsageError(
+            f"{file} is damaged: it holds a date or a number that is none.",
+            "Write a text that looks like one in quotes.",
+        ) from error
     if not isinstance(content, dict):
         raise UsageError(f"{file} is damaged: it holds no mapping.")
     return content
 
 
 def _of_python(content: Mapping[str, Any]) -> Imports | None:
-    wanted = [*(content.get("build_dependencies") or []), *(content.get("dependencies") or [])]
+    build, wanted = _texts(content.get("build_dependencies")), _texts(content.get("dependencies"))
+    if build is None or wanted is None:
+        return None
     try:
         # A number would have lost its last zero: 3.10 is 3.1.
-        return Imports(python=content.get("python"), requirements=tuple(wanted))
+        return Imports(python=content.get("python"), requirements=(*build, *wanted))
     except ValidationError:
         return None
+
+
+def _texts(listed: Any) -> list[str] | None:
+    """A list of texts, which may be left out; None for what is no such list."""
+    listed = [] if listed is None else listed
+    sound = isinstance(listed, list) and all(isinstance(each, str) for each in listed)
+    return listed if sound else None
 
 
 def _of_conda(content: Mapping[str, Any], known: Mapping[str, str]) -> Imports | None:
     python: str | None = None
     wanted: list[str] = []
-    for each in content.get("dependencies") or []:
+    listed = content.get("dependencies")
+    if not isinstance(listed, list | None):
+        return None
+    for each in listed or []:
         if isinstance(each, dict) and isinstance(each.get("pip"), list):
-            wanted += map(str, each["pip"])
+            of_pip = _texts(each["pip"])
+            if of_pip is None:
+                return None
+            wanted += of_pip
             continue
         match = _CONDA.fullmatch(each.strip()) if isinstance(each, str) else None
         versions = _conda_versions(match["rest"]) if match else None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from trackstack.errors import MissingError, TrackstackError, UsageError, printable
 
+_LOOKS = "An address looks like https://git.example.com/team/project.git."
 _GIT = re.compile(r"([a-z][a-z0-9+]*://.+|[\w.-]+@[\w.-]+:.+)", re.IGNORECASE)
 
 
@@ -45,8 +46,16 @@ def is_address(source: str) -> bool:
 
 
 def without_login(address: str) -> str:
-    """An address without the name and password that it may hold."""
-    parts = urlsplit(address)
+    """An address without the name and password that it may hold.
+
+    Raises:
+        UsageError: it cannot be taken apart.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        # Neither is shown: where a password ends in it is not known.
+        raise UsageError("That is no address of a git repository.", _LOOKS) from error
     if not parts.scheme or "@" not in parts.netloc:
         return address
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -59,7 +68,7 @@ def _folder(source: str, version: str | None) -> Path:
     if not folder.is_dir():
         raise UsageError(
             f"{source} is no folder, and no address of a git repository.",
-            "An address looks like https://git.example.com/team/project.git.",
+            _LOOKS,
         )
     if version is not None:
         raise UsageError(

@@ -9,6 +9,7 @@ import httpx
 
 from trackstack.desired import ModelTrial
 from trackstack.environment import Environment
+from trackstack.errors import printable
 from trackstack.operations import models, users
 from trackstack.operations.receipt import (
     MissError,
@@ -81,10 +82,11 @@ def _answers_alike(client: httpx.Client, address: str, told: ModelTrial) -> str:
         served = answer.json()
     except ValueError as error:
         raise MissError(f"version {version} answers what is no JSON") from error
+    shown = printable(answer.text[:80])
     if not alike(served, told.prediction):
         ours = json.dumps(told.prediction)[:80]
-        raise MissError(f"version {version} answers {answer.text[:80]}, and its code {ours}")
-    return f"version {version}: {answer.text[:80]}"
+        raise MissError(f"version {version} answers {shown}, and its code {ours}")
+    return f"version {version}: {shown}"
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -24,6 +24,9 @@ from trackstack.spec.kinds import (
     Workers,
 )
 
+CLIENT = "jupyter"
+"""The user of the tracking server that the workspace's own client is."""
+
 
 class ComposeServer(Strict):
     """The tracking server itself; it shows a certificate of its own."""
@@ -97,6 +100,11 @@ class ComposeSpec(Strict):
             raise ValueError(
                 "with listen 0.0.0.0 say in hostnames by which names or addresses clients call it"
             )
+        if CLIENT in self.users:
+            raise ValueError(
+                f"{CLIENT!r} is the user that JupyterLab itself is, and no person's: take another "
+                "name in users, such as with --user"
+            )
         if self.server.port == self.jupyter.port:
             raise ValueError(f"MLflow and JupyterLab cannot both have the port {self.jupyter.port}")
         return self
@@ -118,6 +126,6 @@ def defaults(environment: str, account: str, mlflow: str) -> Asked:
         "stores": {"artifacts": None, "artifacts_endpoint": None},
         "jupyter": {"port": 8888},
         "images": {"base": "debian:trixie-slim"},
-        "users": [names.user_from_account(account)],
+        "users": [names.user_from_account("" if account == CLIENT else account)],
         "protected": False,
     }

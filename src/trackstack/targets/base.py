@@ -256,9 +256,10 @@ class Target(Protocol):
     def purge(self) -> None:
         """Remove everything, data too."""
 
-    def stored_bytes(self) -> int:
+    def stored_bytes(self) -> int | None:
         """How much the server stores: database and artifacts; in a cloud, artifacts alone.
 
+        None where it cannot be told without a change, as of a workspace whose images are gone.
         In a cloud it takes a request for each thousand of them.
         """
 

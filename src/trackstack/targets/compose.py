@@ -6,6 +6,9 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from trackstack.agent import folders
 from trackstack.control.directory import DirectoryStore
@@ -14,14 +17,12 @@ from trackstack.durable import write_durably
 from trackstack.errors import TrackstackError, UsageError
 from trackstack.outputs import Outputs
 from trackstack.plan import Plan
+from trackstack.spec.compose import CLIENT
 from trackstack.targets import compose_folder, computer, docker, given_credentials
 from trackstack.targets.base import Event, Kept, Tell, Workspace
 from trackstack.targets.record_file import RecordFile
 
 MACHINE = "compose"
-CLIENT = "jupyter"
-"""The user of the tracking server that the workspace's own client is."""
-
 _ROOTS_STAND_IN = 10078
 """Whose number processes in the containers have when root deploys: nobody's."""
 _GIVEN = "given-credentials.env"
@@ -34,6 +35,13 @@ _LOGS = {
     "mlflow": folders.MLFLOW_LOG,
     "agent": folders.AGENT_LOG,
 }
+_WITHOUT_LOGS = ("tracking", "models")
+"""Services whose containers say nothing: what they do is in files."""
+_STORED = (
+    ("postgres", "postgres", "/var/lib/postgresql"),
+    ("sftp", "artifacts", "/artifacts"),
+)
+"""What keeps runs and artifacts: a service, its volume, and where that is in its container."""
 
 
 class Compose(RecordFile):
@@ -225,16 +233,26 @@ class Compose(RecordFile):
             if folder.is_dir():
                 shutil.rmtree(folder)
 
-    def stored_bytes(self) -> int:
-        """How much database and artifacts take."""
+    def stored_bytes(self) -> int | None:
+        """How much database and artifacts take; see Target."""
+        services = self._services()
+        if not services:
+            return None
+        running = docker.containers(self._project, "status=running")
         total = 0
-        services = docker.compose(self._folder, "config", "--services").split()
-        for service, folder in (("postgres", "/var/lib/postgresql"), ("sftp", "/artifacts")):
+        for service, volume, folder in _STORED:
             if service not in services:
                 continue  # artifacts are in a bucket, or a folder that is not the workspace's
-            du = ("--entrypoint", "du", service, "--summarize", "--bytes", folder)
-            told = docker.compose(self._folder, "run", "--rm", "--no-deps", "-T", *du)
-            total += int(told.split()[0])
+            if service in running:
+                du = ("du", "--summarize", "--bytes", folder)
+                told = docker.compose(self._folder, "exec", "-T", service, *du)
+                total += int(told.split()[0])
+                continue
+            user = services[service]["user"]
+            size = docker.disk_usage(self._project, service, volume, user)
+            if size is None:
+                return None
+            total += size
         return total
 
     def room_problem(self) -> TrackstackError | None:
@@ -246,41 +264,67 @@ class Compose(RecordFile):
         """nginx's log as far back as it goes, the oldest line first."""
         if not self.running():
             return iter(())
-        older = "for n in 5 4 3 2 1; do cat logs/nginx.jsonl.$n 2>/dev/null; done"
-        script = f"{older}; cat logs/nginx.jsonl"
+        # Those that are not there are no failure.
+        script = "for n in .5 .4 .3 .2 .1 ''; do cat logs/nginx.jsonl$n 2>/dev/null; done; true"
         return docker.lines(self._folder, *self._inside("sh", "-c", script))
 
     def walls(self) -> str:
         """All share a container; see Target."""
         return (
             "Models run in a container without a network or a secret: they see models' files and "
-            "packages, and the image's programs. They are not shut off from each other."
+            "packages, and the image's programs. They are not shut off from each other, nor, while "
+            "the packages of one are built, from the way out that it is given."
         )
 
     def logs(self, service: str, follow: bool) -> Iterator[str]:
         """A service's log, line by line; see Target."""
-        running = self.running()  # a Docker that does not answer has no logs
         of_model = service.startswith("model-")
-        if service not in _LOGS and not of_model:
-            how: tuple[str, ...] = ("--follow",) if follow else ()
-            return docker.lines(
-                self._folder, "logs", "--no-log-prefix", "--no-color", *how, service
+        if service in _LOGS or of_model:
+            return self._log_inside(service, follow)
+        services = self._services()
+        if services and service not in services:
+            there = [*_LOGS, *(each for each in services if each not in _WITHOUT_LOGS)]
+            raise UsageError(
+                f"This workspace has no service {service!r}.",
+                f"It has {', '.join(there[:-1])} and {there[-1]}.",
             )
-        if not running:
+        if not services or service not in docker.containers(self._project):
+            raise TrackstackError(
+                f"The log of {service} was in a container that is removed or was never made.",
+                "The command that deployed it makes a new one.",
+            )
+        return docker.log(self._folder, service, follow)
+
+    def _log_inside(self, service: str, follow: bool) -> Iterator[str]:
+        """A log that is a file in the server's container."""
+        if not self.running():
             raise TrackstackError(
                 f"The log of {service} is in a container that does not run.",
                 "Start it again with the command that deployed it.",
             )
-        log = self._newest_log(service) if of_model else str(_LOGS[service])
-        how = ("--follow=name", "--retry") if follow else ()
-        return docker.lines(self._folder, *self._inside("tail", "--quiet", "--lines=+1", *how, log))
+        log = str(_LOGS[service]) if service in _LOGS else self._newest_log(service)
+        tail = ("tail", "--quiet", "--lines=+1", log)
+        if not follow:
+            return docker.lines(self._folder, *self._inside(*tail))
+        # It ends with who reads it, whose end the closed input tells.
+        script = '"$@" --follow=name --retry & cat >/dev/null; kill $!'
+        followed = self._inside("sh", "-c", script, "sh", *tail)
+        return docker.lines(self._folder, *followed, held=True)
 
     def _newest_log(self, service: str) -> str:
         """That of a model's newest server, in the machine's folder."""
-        listed = f"ls -t logs/{service}.????????.log 2>/dev/null"
+        listed = f"ls -t logs/{service}.????????.log 2>/dev/null || true"
         for newest in docker.lines(self._folder, *self._inside("sh", "-c", listed)):
             return newest.strip()
         raise TrackstackError(f"{service} has not written a log yet.")
+
+    def _services(self) -> Mapping[str, Any]:
+        """The services of the rendered folder, by name; none before there is one."""
+        file = self._folder / compose_folder.SETTINGS
+        found: dict[str, Any] = (
+            yaml.safe_load(file.read_text())["services"] if file.is_file() else {}
+        )
+        return found
 
     def _who(self) -> tuple[int, int]:
         """Whose user and group processes in the containers have, by number."""

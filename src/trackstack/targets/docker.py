@@ -3,13 +3,17 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from trackstack.errors import MissingError, TrackstackError
 
 _TAIL = 12
+_INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT)
 _HOW = "https://docs.docker.com/engine/install tells how to install it for each system."
 _OLDEST = {"engine": (25, 0), "plugin compose": (2, 24)}
 """Of January 2024: the first that ask for health more often while a container starts."""
@@ -63,7 +67,7 @@ def compose(folder: Path, *arguments: str) -> str:
 
     Raises:
         MissingError: there is no Docker that answers.
-        TrackstackError: it failed; with the last lines of what it said.
+        TrackstackError: it failed, with the last lines of what it said; or there is no folder.
     """
     done = _run(
         "docker", "compose", "--progress", "plain", "--ansi", "never", *arguments, folder=folder
@@ -99,15 +103,95 @@ def drop_old_images(project: str) -> None:
     _run("docker", "image", "prune", "--force", "--filter", label)
 
 
-def lines(folder: Path, *arguments: str) -> Iterator[str]:
-    """What `docker compose` prints, line by line, for as long as it runs or somebody reads."""
+def disk_usage(project: str, service: str, volume: str, user: str) -> int | None:
+    """How many bytes a volume of a project holds; None without it, or without the image to ask in.
+
+    Nothing of the project is started or made.
+
+    Args:
+        project: whose.
+        service: in whose image `du` is.
+        volume: as the project's settings call it.
+        user: the numbers of the user and the group that may read it, as in '1000:1000'.
+
+    Raises:
+        MissingError: there is no Docker that answers.
+        TrackstackError: it could not be read; with the last line of what Docker said.
+    """
+    image, name = f"{project}-{service}", f"{project}_{volume}"
+    # `run` would make a volume that is not there.
+    if name not in volumes(project) or _run("docker", "image", "inspect", image).returncode != 0:
+        return None
+    closed = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--user", user)
+    # The image has the project's label, and this container is none of its services.
+    apart = ("--label", "com.docker.compose.project=", "--pull", "never")
+    mount = ("--volume", f"{name}:/stored:ro", "--entrypoint", "du")
+    du = ("--summarize", "--bytes", "/stored")
+    done = _run("docker", "run", "--rm", *closed, *apart, *mount, image, *du)
+    if done.returncode != 0:
+        raise _failure(f"docker run {image}", done.stderr)
+    return int(done.stdout.split()[0])
+
+
+def lines(folder: Path, *arguments: str, held: bool = False) -> Iterator[str]:
+    """What a program prints that `docker compose` runs, line by line, while somebody reads.
+
+    Args:
+        folder: of the project.
+        arguments: of `docker compose`.
+        held: whether its input is open for as long, so that it can tell when nobody reads any more:
+            Docker passes on no signal to it.
+
+    Raises:
+        MissingError: there is no Docker that answers.
+        TrackstackError: it failed, with the last line of what it said; or there is no folder.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        try:
+            yield from _lines(folder, arguments, told, held)
+        except subprocess.CalledProcessError as error:
+            told.seek(0)
+            raise _failure(f"docker compose {arguments[0]}", told.read()) from error
+
+
+def log(folder: Path, service: str, follow: bool) -> Iterator[str]:
+    """What a service's container has written, line by line; with `follow`, while it runs.
+
+    Raises:
+        MissingError: there is no Docker that answers.
+        TrackstackError: Docker failed, with the last line of what it said; or there is no folder.
+    """
+    how = ("--follow",) if follow else ()
+    arguments = ("logs", "--no-log-prefix", "--no-color", *how, service)
+    # A container writes on both of Docker's streams, and only as one do they keep their order.
+    # What Docker itself says of a failure is then the last line: it is held back until it is known
+    # to be the container's, but for somebody who waits for it.
+    last: str | None = None
+    try:
+        for line in _lines(folder, arguments, subprocess.STDOUT):
+            if follow:
+                yield line
+            elif last is not None:
+                yield last
+            last = line
+    except subprocess.CalledProcessError as error:
+        raise _failure("docker compose logs", last or "") from error
+    if last is not None and not follow:
+        yield last
+
+
+def _lines(
+    folder: Path, arguments: tuple[str, ...], errors: int | IO[str], held: bool = False
+) -> Iterator[str]:
+    """What `docker compose` prints; raises CalledProcessError unless it ended well."""
     command = ["docker", "compose", "--ansi", "never", *arguments]
+    _must_be_there(folder)
     with subprocess.Popen(
         command,
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if held else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         text=True,
         errors="replace",
     ) as running:
@@ -115,12 +199,16 @@ def lines(folder: Path, *arguments: str) -> Iterator[str]:
         try:
             for line in running.stdout:
                 yield line.rstrip("\n")
+            code = running.wait()
         finally:
             running.terminate()
+    # Ctrl-C reaches Docker too, and may do so sooner.
+    if code not in (0, *_INTERRUPTED):
+        raise subprocess.CalledProcessError(code, command)
 
 
 def containers(project: str, *filters: str) -> list[str]:
-    """The services of a project that have a container, as `docker ps` filters them.
+    """The services of a project that have a container, running or not, as `docker ps` filters them.
 
     Raises:
         MissingError: there is no Docker that answers.
@@ -128,7 +216,7 @@ def containers(project: str, *filters: str) -> list[str]:
     arguments = [part for each in filters for part in ("--filter", each)]
     label = f"label=com.docker.compose.project={project}"
     told = '{{.Label "com.docker.compose.service"}}'
-    done = _run("docker", "ps", "--filter", label, *arguments, "--format", told)
+    done = _run("docker", "ps", "--all", "--filter", label, *arguments, "--format", told)
     if done.returncode != 0:
         missing = problem()
         if missing is not None:
@@ -137,6 +225,8 @@ def containers(project: str, *filters: str) -> list[str]:
 
 
 def _run(*command: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    if folder is not None:
+        _must_be_there(folder)
     try:
         return subprocess.run(
             command,
@@ -149,6 +239,19 @@ def _run(*command: str, folder: Path | None = None) -> "subprocess.CompletedProc
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", f"there is no {command[0]}")
+
+
+def _must_be_there(folder: Path) -> None:
+    """Without it a program cannot be started either, and that is no missing Docker."""
+    if not folder.is_dir():
+        raise TrackstackError(
+            f"The workspace is not made yet: there is no folder {folder}.",
+            "Run the command that deploys it again: it goes on where it was ended.",
+        )
+
+
+def _failure(command: str, said: str) -> TrackstackError:
+    return problem() or TrackstackError(f"`{command}` failed: {_last_line(said)}.")
 
 
 def _last_line(text: str) -> str:

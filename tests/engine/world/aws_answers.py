@@ -338,7 +338,7 @@ def _tagged(cloud: Cloud, in_moto: Callable[[], list[Content]], asked: Asked) ->
     """Everything with the wanted tags: moto's buckets and parameters too."""
     own = [
         {"ResourceARN": arn, "Tags": tags_of(thing)}
-        for thing in list(cloud.things.values())
+        for thing in cloud.all()
         if (arn := arn_of(cloud, thing)) is not None
     ]
     everything = [*own, *in_moto()]

@@ -191,7 +191,7 @@ class GcpWorld:
                 link.rpartition("/")[2]: {"selfLink": link, "architecture": architecture}
                 for link, architecture in self.cloud.images.items()
             },
-            **{thing.id: {"id": thing.id} for thing in self.cloud.things.values()},
+            **{thing.id: {"id": thing.id} for thing in self.cloud.all()},
         }
         return known.get(path) or known.get(name) or google_refusal(404, f"no {path}")
 

@@ -25,6 +25,8 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from kits import content_of
+
 _CLONE_NEWNET = 0x40000000
 _STOP_SECONDS = 10.0
 _ETC = Path("/etc/netns")
@@ -127,7 +129,7 @@ class Computer:
 
     def make(self, bridge: str, laptop: str) -> None:
         """Make it, with its cable."""
-        self.etc.mkdir(parents=True)
+        make_etc(self.name)
         self.know({})
         # Nobody answers there, and at once: a name that is not known costs no time.
         (self.etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
@@ -225,9 +227,7 @@ class Computer:
         # Its other end goes with the namespace, but some time later.
         subprocess.run(["ip", "link", "delete", self.name], capture_output=True, check=False)
         _remove_groups(self.name)
-        shutil.rmtree(self.etc, ignore_errors=True)
-        with suppress(OSError):
-            _ETC.rmdir()
+        remove_etc(self.name)
 
     def inside(self, work: Callable[[], _T]) -> _T:
         """Call something whose connections begin here."""
@@ -279,7 +279,7 @@ def _remove_forgotten() -> None:
         _signal(process.pid, signal.SIGKILL)
     psutil.wait_procs(left, timeout=_STOP_SECONDS)
     for alias in Path("/sys/class/net").glob("ts-*/ifalias"):
-        mark, _, owner = alias.read_text().strip().rpartition(" ")
+        mark, _, owner = content_of(alias).decode().strip().rpartition(" ")
         if mark == _MARK and not Path("/proc", owner).exists():
             _remove(alias.parent.name)
 
@@ -304,6 +304,23 @@ def _remove(bridge: str) -> None:
         Computer(namespace.name, "").remove()
     for command in (["nft", "delete", "table", "inet", bridge], ["ip", "link", "delete", bridge]):
         subprocess.run(command, capture_output=True, check=False)
+
+
+def make_etc(namespace: str) -> Path:
+    """Make the folder with what /etc is for what runs in a namespace."""
+    made = _ETC / namespace
+    while True:
+        # Whoever has the last one takes away the folder of all, maybe right now.
+        with suppress(FileNotFoundError):
+            made.mkdir(parents=True)
+            return made
+
+
+def remove_etc(namespace: str) -> None:
+    """Remove that folder, and the folder of all with the last one; fine when they are gone."""
+    shutil.rmtree(_ETC / namespace, ignore_errors=True)
+    with suppress(OSError):
+        _ETC.rmdir()
 
 
 def mac(address: str) -> str:

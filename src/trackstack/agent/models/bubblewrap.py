@@ -14,8 +14,16 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Programs and libraries: with them no secret, and nothing that a model may change."""
 _SETTINGS = (
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
-    *("/etc/localtime", "/etc/fonts", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"),
+    *("/etc/localtime", "/etc/fonts", "/etc/ca-certificates", "/etc/ca-certificates.conf"),
+    *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/crypto-policies"),
+    *(
+        "/etc/pki/ca-trust",
+        "/etc/pki/tls/certs",
+        "/etc/pki/tls/cert.pem",
+        "/etc/pki/tls/openssl.cnf",
+    ),
 )
+"""Not all of /etc/ssl and /etc/pki: private keys lie there too, which root may read."""
 TEMPORARY = Path("/tmp")  # noqa: S108  the walls' own
 
 WAY_OUT = "/run/way-out"
@@ -39,7 +47,7 @@ def within(
     way_out: Path | None = None,
     cwd: Path = TEMPORARY,
 ) -> list[str]:
-    """A command as it is run within the walls, or as it is where there are none.
+    """A command as it is run within the walls.
 
     What the program has open stays open, and the environment is passed on: it is the caller's to
     leave out what the program must not know. It ends when the one that started it does.
@@ -52,8 +60,6 @@ def within(
             that there is.
         cwd: where it works.
     """
-    if not there():
-        return command
     walls = [str(shutil.which("bwrap")), *_view(), "--unshare-all", "--die-with-parent"]
     walls += ["--cap-drop", "ALL", "--chdir", str(cwd)]
     for path in read:

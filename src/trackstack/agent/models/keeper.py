@@ -137,12 +137,20 @@ class Keeper:
             self._tell(wanted, told_by(error))
 
     def _take_up(self, wanted: ServedModel) -> None:
+        walled = self.walls.there()
+        serves = known(served(self.name))
+        if serves is not None and serves.walled and not walled:
+            # Whoever agreed to run it was told that it is shut off.
+            raise StepError(
+                "the walls that it was placed in cannot be put up now: mend bubblewrap, or have it "
+                f"run without by `trackstack models stop {self.name}` and serving it again"
+            )
         self._try()
         try:
             found = registry.find(wanted.uri, mlflow.get)
         except registry.NotFoundError as error:
             raise StepError(str(error)) from error
-        service = service_of(self.name, found, wanted)
+        service = service_of(self.name, found, wanted, walled)
         if service == served(self.name) and environment_is_there(service):
             self._trouble, self._taken_up = None, self._looked_at
             self._retire_all_but(service)
@@ -199,6 +207,7 @@ class Keeper:
             memory_mb=wanted.memory_mb,
             request_mb=wanted.request_mb,
             seconds=wanted.seconds,
+            walled=self.walls.there(),
         )
         # What serves may have to be started anew itself; nobody else is to do so meanwhile.
         beside = service != served(self.name)
@@ -236,6 +245,11 @@ class Keeper:
             raise StepError(f"it takes more than the {wanted.memory_mb} MB it may have")
 
     def _must_take(self, example: Path, service: str, wanted: ServedModel) -> None:
+        if example.stat().st_size > wanted.request_mb << 20:
+            raise StepError(
+                f"its own input example is larger than the {wanted.request_mb} MB that a request "
+                "may have; say more with `--request-mb`"
+            )
         body = json.loads(example.read_bytes())
         answer = ask(socket_of(service), "/invocations", body=body, timeout=wanted.seconds + 5)
         if answer is None or answer[0] != http.client.OK:

@@ -5,6 +5,7 @@ its own, but this proxy, which leads to no address of this computer, and not to 
 cloud tells a machine its credentials.
 """
 
+import re
 import socket
 import socketserver
 from base64 import b64encode
@@ -22,6 +23,7 @@ import psutil
 Network = IPv4Network | IPv6Network
 
 _MOST_HEAD = 64 * 1024
+_LENGTH = b"content-length:"
 _CONNECT_SECONDS = 20
 _IDLE_SECONDS = 600
 _PIECE = 1 << 16
@@ -150,6 +152,13 @@ class _Request(socketserver.BaseRequestHandler):
             self._say(HTTPStatus.BAD_GATEWAY)
             return
         with out:
+            more = None
+            if through is not None and not tls:
+                try:
+                    head, more = only_one(head)
+                except ValueError:
+                    self._say(HTTPStatus.BAD_REQUEST)
+                    return
             if through is not None:
                 line, _, headers = head.partition(b"\r\n")
                 out.sendall(line + b"\r\n" + through + headers)
@@ -159,7 +168,7 @@ class _Request(socketserver.BaseRequestHandler):
                 out.sendall(head)  # a whole address stands in it, which every server has to take
             back = Thread(target=_pass_on, args=(out, self.request), daemon=True)
             back.start()
-            _pass_on(self.request, out)
+            _pass_on(self.request, out, more)
             back.join()
 
     def _say(self, status: HTTPStatus) -> None:
@@ -178,6 +187,40 @@ def _head(asker: socket.socket) -> bytes:
             break
         head += piece
     return head
+
+
+def only_one(head: bytes) -> tuple[bytes, int]:
+    """A request that no second one follows, which nobody would have looked at.
+
+    Args:
+        head: of a request, and what came with it.
+
+    Returns:
+        What to pass on of it, and how many bytes of its body are still to come.
+
+    Raises:
+        ValueError: where it ends is not plain.
+    """
+    told, _, body = head.partition(b"\r\n\r\n")
+    line, *headers = told.split(b"\r\n")
+    names = [each.partition(b":")[0].lower() for each in headers]
+    lengths = [each.partition(b":")[2].strip() for each in headers if each[:15].lower() == _LENGTH]
+    if (
+        any(each in told.replace(b"\r\n", b"") for each in (b"\r", b"\n", b"\0"))
+        or any(re.fullmatch(rb"[A-Za-z0-9-]+", name) is None for name in names)
+        or b"transfer-encoding" in names
+        or len(lengths) > 1
+        or not all(each.isdigit() for each in lengths)
+    ):
+        raise ValueError("it is not plain where it ends")
+    length = int(lengths[0]) if lengths else 0
+    kept = [
+        each
+        for each, name in zip(headers, names, strict=True)
+        if name not in {b"connection", b"proxy-connection", b"keep-alive", b"upgrade"}
+    ]
+    whole = b"\r\n".join([line, *kept, b"Connection: close", b"", b""]) + body[:length]
+    return whole, max(length - len(body), 0)
 
 
 def _connect(
@@ -217,10 +260,13 @@ def _reach(address: str, port: int) -> socket.socket:
     return made
 
 
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+def _pass_on(source: socket.socket, sink: socket.socket, most: int | None = None) -> None:
+    """Pass on all that comes, or so many bytes; then the other end closes, having answered."""
     try:
-        while piece := source.recv(_PIECE):
+        while most != 0 and (piece := source.recv(_PIECE if most is None else min(most, _PIECE))):
             sink.sendall(piece)
-        sink.shutdown(socket.SHUT_WR)
+            most = None if most is None else most - len(piece)
+        if most is None:
+            sink.shutdown(socket.SHUT_WR)
     except OSError:
         return

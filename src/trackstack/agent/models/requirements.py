@@ -12,6 +12,7 @@ _PLAIN = re.compile(
     _NO_FILE + r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*([<>=!~]=?[^;@/\\]*)?(;[^@/\\]*)?"
 )
 """A package by its name, from the index that this computer uses."""
+_MOST_BYTES = 1 << 20
 _NAMES_MLFLOW = re.compile(r"^mlflow(-skinny)?\b(?!-)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -78,9 +79,11 @@ def _text(file: Path) -> str:
     """A file's text, or nothing when there is no such file.
 
     Raises:
-        StepError: it cannot be read.
+        StepError: it cannot be read, or is no list of packages by its size.
     """
     try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise StepError(f"its file {file.name} is larger than {_MOST_BYTES >> 20} MB")
         return file.read_text()
     except FileNotFoundError:
         return ""

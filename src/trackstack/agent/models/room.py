@@ -3,7 +3,8 @@
 In the container there is nothing but what models need: no network, no secret, and no folder that
 can be written to but /tmp. So what runs gets all it may write to, and a server its socket, as files
 that are open: they come with the order to start it, through a socket (see contained.py) that this
-end keeps connecting to. What runs goes on while nobody is at the other end.
+end keeps connecting to. What runs goes on while nobody is at the other end. Each has a session of
+its own, by which its memory is counted; a process that leaves that for another is ended.
 """
 
 import json
@@ -33,6 +34,9 @@ _SCORE = Path("/proc/self/oom_score_adj")
 _NEVER_RAN = 127
 """As a shell tells it."""
 _PAGE = resource.getpagesize()
+_SPARED = {os.getpid(), os.getppid(), 1}
+_OUTSIDE = 0
+"""The parent of what is started from outside the container, such as by `docker exec`."""
 
 
 @dataclass
@@ -77,21 +81,27 @@ class Room:
         for name in found:
             _signal(self.running.pop(name), signal.SIGKILL)  # what it left of its group
             self.ending.pop(name, None)
+        if found:
+            self.look()
         if found and not self.running:
             _sweep()
         found |= self.unborn
         self.unborn.clear()
         return found
 
-    def memory(self) -> dict[str, int]:
-        """How many bytes each has in memory, with all of its session."""
-        sessions: dict[int, int] = {}
+    def look(self) -> dict[str, int]:
+        """How many bytes each has in memory, with all of its session; ends what is in none."""
+        sessions = {child.pid: 0 for child in self.running.values()}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError, IndexError):
-                session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
-                pages = int((folder / "statm").read_text().split()[1])
-                sessions[session] = sessions.get(session, 0) + pages * _PAGE
-        return {name: sessions.get(child.pid, 0) for name, child in self.running.items()}
+                told = (folder / "stat").read_text().rpartition(")")[2].split()
+                parent, session = int(told[1]), int(told[3])
+                if session in sessions:
+                    pages = int((folder / "statm").read_text().split()[1])
+                    sessions[session] += pages * _PAGE
+                elif parent != _OUTSIDE and int(folder.name) not in _SPARED:
+                    os.kill(int(folder.name), signal.SIGKILL)
+        return {name: sessions[child.pid] for name, child in self.running.items()}
 
 
 def main(door: str) -> None:
@@ -122,7 +132,7 @@ def _serve(room: Room, at_door: socket.socket) -> None:
             _tell(at_door, {"ended": name, "status": status})
         if time.monotonic() > told_at + _TELL_SECONDS:
             told_at = time.monotonic()
-            _tell(at_door, {"memory": room.memory()})
+            _tell(at_door, {"memory": room.look()})
 
 
 def _tell(at_door: socket.socket, what: dict[str, Any]) -> None:
@@ -160,9 +170,8 @@ def _signal(child: "subprocess.Popen[bytes]", which: signal.Signals) -> None:
 
 def _sweep() -> None:
     """End and remove whatever is left here: nothing that was asked for runs."""
-    spared = {os.getpid(), os.getppid(), 1}
     for folder in Path("/proc").glob("[0-9]*"):
-        if int(folder.name) not in spared:
+        if int(folder.name) not in _SPARED:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(folder.name), signal.SIGKILL)
     for left in Path(tempfile.gettempdir()).iterdir():

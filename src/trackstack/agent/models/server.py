@@ -24,6 +24,8 @@ _SCORE = Path("/proc/self/oom_score_adj")
 def main(service: str) -> None:
     """Take up the socket, then become the server; whoever connects meanwhile waits for it."""
     settings = settings_of(service)
+    if settings.walled and not bubblewrap.there():
+        sys.exit("The walls that this model was placed in cannot be put up now.")
     if SERVICE in os.environ:
         end_leftovers(Path.cwd(), service)
     folders.make_all([socket_of(service).parent])
@@ -33,10 +35,10 @@ def main(service: str) -> None:
     # To the whole group: the server ends its requests and goes, and the walls fall with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     view = supervised.server_view(settings)
-    command = bubblewrap.within(
-        inside.server(view, settings, str(listening.fileno())),
-        read=(view.environment, view.files, *python_places(view.environment)),
-    )
+    command = inside.server(view, settings, str(listening.fileno()))
+    if settings.walled:
+        read = (view.environment, view.files, *python_places(view.environment))
+        command = bubblewrap.within(command, read=read)
     variables = inside.server_variables(view, settings) | supervised.belongings()
     os.execve(str(shutil.which(command[0])), command, variables)  # noqa: S606
 

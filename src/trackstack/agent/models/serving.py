@@ -12,6 +12,7 @@ from trackstack.agent.models import unused
 from trackstack.agent.models.asked import Asked
 from trackstack.agent.models.keeper import Keeper
 from trackstack.agent.models.services import all_services, stop_serving
+from trackstack.agent.models.trouble import told_by
 from trackstack.agent.models.walls import Walls
 from trackstack.control.base import ConflictError, ControlStore, read
 from trackstack.desired import ModelReport, Models, ModelTrial, ObservedModels
@@ -144,8 +145,8 @@ def serve(store: ControlStore, walls: Walls) -> None:
         trials = {name: each.keeper.tried for name, each in kept.items()}
         reporter.trials = {name: tried for name, tried in trials.items() if tried is not None}
         reports = {name: each.keeper.report for name, each in kept.items()}
-        gone = ModelReport(desired=wanted.generation, uri="", doing="ending")
-        reports |= dict.fromkeys(left, gone)
+        ending = ModelReport(desired=wanted.generation, uri="", doing="ending")
+        reports |= {name: ending.model_copy(update={"reason": why}) for name, why in left.items()}
         reporter.write(wanted.generation, reports)
         if not any(report.doing for report in reports.values()):
             unused.drop()
@@ -177,19 +178,19 @@ def _keep(keeper: Keeper) -> Kept:
     return Kept(keeper, threads)
 
 
-def _forget_all_but(names: set[str], walls: Walls) -> set[str]:
+def _forget_all_but(names: set[str], walls: Walls) -> dict[str, str]:
     """End the servers of models that are not wanted, also those of an earlier run.
 
     Returns:
-        Which models' could not be ended.
+        Which models' could not be ended, and why.
     """
     there = {service.removeprefix("model-").rpartition(".")[0] for service in all_services()}
     there |= {place.name for place in folders.SERVED.iterdir()}
-    left = set[str]()
+    left = dict[str, str]()
     for name in there - names:
         try:
             stop_serving(walls, name)
         except (StepError, OSError) as error:
             _log.error("%s could not be ended: %s", name, error)
-            left.add(name)
+            left[name] = told_by(error)
     return left

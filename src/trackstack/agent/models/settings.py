@@ -19,6 +19,8 @@ class Settings(Part):
         version: of the model.
         files: the folder with the model, in the machine's.
         environment: likewise, the one with its packages.
+        walled: whether it is to run within walls. Found out before it is placed, and not again at
+            each start: a model might see to it that walls cannot be put up for a moment.
     """
 
     version: str
@@ -27,6 +29,7 @@ class Settings(Part):
     memory_mb: int
     request_mb: int
     seconds: int
+    walled: bool = True
 
     @property
     def most_memory_mb(self) -> int:

@@ -62,23 +62,26 @@ class Supervised(AroundServices[Machine]):
         scratch.mkdir()
         door = folders.RUN / f"way-out-{task.name}"
         door.mkdir(mode=0o700, exist_ok=True)
-        walled = bubblewrap.there() and task.network
+        walled = bubblewrap.there()
+        way_out = walled and task.network
         view = View(
             files=task.files.absolute(),
             environment=task.environment.absolute(),
             scratch=scratch,
-            way_out=Path(bubblewrap.WAY_OUT) / "socket" if walled else None,
+            way_out=Path(bubblewrap.WAY_OUT) / "socket" if way_out else None,
             uv=Path(uv.find_uv_bin()),
         )
-        command = bubblewrap.within(
-            task.command(view),
-            read=(view.files, view.environment, *python_places(view.environment), view.uv),
-            write=(scratch,),
-            way_out=door.absolute() if walled else None,
-            cwd=view.files,
-        )
+        command = task.command(view)
+        if walled:
+            command = bubblewrap.within(
+                command,
+                read=(view.files, view.environment, *python_places(view.environment), view.uv),
+                write=(scratch,),
+                way_out=door.absolute() if way_out else None,
+                cwd=view.files,
+            )
         try:
-            with outlet.running(door / "socket") if walled else nullcontext():
+            with outlet.running(door / "socket") if way_out else nullcontext():
                 _run(command, task, task.variables(view) | belongings(), problem)
         finally:
             for folder in (door, scratch):
@@ -90,7 +93,7 @@ def server_view(settings: Settings) -> View:
     return View(
         files=Path(settings.files).absolute(),
         environment=Path(settings.environment).absolute(),
-        scratch=bubblewrap.TEMPORARY if bubblewrap.there() else folders.TEMPORARY.absolute(),
+        scratch=bubblewrap.TEMPORARY if settings.walled else folders.TEMPORARY.absolute(),
         way_out=None,
         uv=Path(uv.find_uv_bin()),
     )

@@ -40,11 +40,18 @@ def is_long_ago(trouble: Trouble, now: float) -> bool:
 
 
 def told_by(error: Exception) -> str:
-    """What failed, in a line: for a step its sentence and the last that its program said."""
+    """What failed, in a line: for a step its sentence and the last that its program said.
+
+    A model's own code may have written any of it, and a terminal may show it.
+    """
+    return printable(" ".join(_told_by(error).split()))
+
+
+def _told_by(error: Exception) -> str:
     if isinstance(error, StepError):
         # uv draws lines beside its words.
         said = " ".join(re.sub(r"[│╰─▶×]", " ", error.output).split())  # noqa: RUF001
-        return printable(f"{error.problem}: {said[-400:]}" if said else error.problem)
+        return f"{error.problem}: {said[-400:]}" if said else error.problem
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or 'no file named'}"
     return f"{type(error).__name__}: {error}"
