@@ -65,8 +65,8 @@ class BootedMachines(Machines):
         guest.devices = self._devices(machine)
         self.guests[machine.id] = guest
         # What a cloud makes side by side adds to them meanwhile.
-        for address, ids in list(self._reach.items()):
-            self.let_reach(address, ids)
+        for address in list(self._reach):
+            self.let_reach(address, self._reach[address])
         guest.boot(firmware(self._cloud) | self.found)
 
     def stop(self, machine: Machine, kindly: bool = True) -> None:

@@ -34,10 +34,13 @@ def test_a_right_password_is_let_in_at_once_among_guesses_at_its_own_name(
     server: Exposed,
 ) -> None:
     assert statuses(server, f"{USER}:wrong".encode(), 2 * BURST)[-1] == 429
-    begun = time.monotonic()
-    assert statuses(server, f"{USER}:{PASSWORD}".encode(), 40) == [200] * 40
-    # A request that is held up at this rate waits for two seconds, and each of them would be.
-    assert time.monotonic() - begun < 15
+    taken = []
+    for _ in range(40):
+        begun = time.monotonic()
+        assert statuses(server, f"{USER}:{PASSWORD}".encode(), 1) == [200]
+        taken.append(time.monotonic() - begun)
+    # A request that is held up at this rate waits for two seconds. A computer may stop for as long.
+    assert sum(each >= 2 for each in taken) <= 1, taken
 
 
 def test_others_behind_the_same_address_are_neither_held_up_nor_shut_out(

@@ -158,7 +158,8 @@ def test_a_folder_for_artifacts_is_the_one_that_was_named() -> None:
 
 
 def test_whose_account_is_called_like_the_client_gets_another_name() -> None:
-    assert spec.defaults("compose", "team", "jupyter", "3.1")["users"] == ["admin"]
+    for account in ("jupyter", "Jupyter"):
+        assert spec.defaults("compose", "team", account, "3.1")["users"] == ["admin"]
 
 
 def test_another_lock_of_jupyterlabs_is_told_package_by_package() -> None:

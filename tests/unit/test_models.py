@@ -21,6 +21,7 @@ from kits import eventually
 from trackstack.agent import folders
 from trackstack.agent.machine import StepError
 from trackstack.agent.models import (
+    bubblewrap,
     connections,
     environments,
     keeper,
@@ -561,10 +562,27 @@ def test_while_mlflow_is_away_nothing_is_said_of_what_was_asked_for_since(served
 
 def _place(service: str) -> None:
     settings = Settings(
-        version="1", files="f", environment="e", memory_mb=512, request_mb=1, seconds=5
+        version="1",
+        files="f",
+        environment="e",
+        memory_mb=512,
+        request_mb=1,
+        seconds=5,
+        walled=True,
     )
     Path("services").mkdir()
     settings_file(service).write_text(settings.model_dump_json())
+
+
+def test_walls_that_are_mended_count_and_what_worked_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program, tries = tmp_path / "bwrap", tmp_path / "tries"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for status, found, tried in ((1, False, 1), (0, True, 2), (1, True, 2)):
+        program.write_text(f"#!/bin/sh\necho >>{tries}\nexit {status}\n")
+        program.chmod(0o755)
+        assert (bubblewrap.there(), len(tries.read_text())) == (found, tried)
 
 
 def test_what_was_placed_within_walls_is_run_nowhere_else(
@@ -873,7 +891,7 @@ def test_files_that_no_model_has_are_not_read(served: Keeper, tmp_path: Path) ->
     with example.open("wb") as file:
         file.truncate((1 << 20) + 1)
     wanted = ServedModel(uri="models:/churn/3", request_mb=1)
-    with pytest.raises(StepError, match="its own input example is larger than the 1 MB"):
+    with pytest.raises(StepError, match=r"larger than the 1 MB .*`--request`"):
         served._must_take(example, "model-churn.12345678", wanted)
     (tmp_path / "python_env.yaml").write_text("python: 3.11.2\n")
     with (tmp_path / "requirements.txt").open("wb") as file:

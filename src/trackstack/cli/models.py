@@ -127,7 +127,7 @@ def logs(
     models.must_be_served(chosen, name)
     for line in chosen.target.logs(f"model-{name}", follow):
         # The model's own code wrote it, and a terminal obeys what it reads.
-        console.result(printable(line))
+        console.result("\t".join(map(printable, line.split("\t"))))
 
 
 def _tell_what_it_means(chosen: "Environment", uri: str) -> None:

@@ -165,6 +165,7 @@ def stop(environment: Environment, name: str) -> None:
 
     written = change(environment.target.store, Models, f"stop serving {name}", apply)
     if environment.target.running():
+        failed = False
         for report in _reports(environment, written.generation, name):
             if report is None:
                 return
@@ -172,6 +173,8 @@ def stop(environment: Environment, name: str) -> None:
                 now, _ = read(environment.target.store, Models)
                 if now is not None and name in now.models:
                     raise _overtaken(name, "serves a model as that again")
+            elif report.reason and not failed:
+                failed = True  # the machine tries again at once, and tells how that went
             elif report.reason:
                 raise NotProvenError(
                     f"Model {name!r} is not wanted any more, but could not be ended: "

@@ -256,7 +256,7 @@ def _mapping(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError as error:
         raise UsageError(f"The project names {file.name}, and there is no such file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise UsageError(f"{file} is no YAML{line}.") from error

@@ -112,6 +112,7 @@ class ComposeSpec(Strict):
 
 def defaults(environment: str, account: str, mlflow: str) -> Asked:
     """What a first deploy decides where nothing was asked."""
+    user = names.user_from_account(account)
     return {
         "target": "compose",
         "environment": environment,
@@ -126,6 +127,6 @@ def defaults(environment: str, account: str, mlflow: str) -> Asked:
         "stores": {"artifacts": None, "artifacts_endpoint": None},
         "jupyter": {"port": 8888},
         "images": {"base": "debian:trixie-slim"},
-        "users": [names.user_from_account("" if account == CLIENT else account)],
+        "users": [names.user_from_account("") if user == CLIENT else user],
         "protected": False,
     }

@@ -7,7 +7,6 @@ own. Where it is missing, or the kernel does not let it work, there are no walls
 import shutil
 import subprocess
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -26,18 +25,23 @@ _SETTINGS = (
 """Not all of /etc/ssl and /etc/pki: private keys lie there too, which root may read."""
 TEMPORARY = Path("/tmp")  # noqa: S108  the walls' own
 
+_WORKS = set[str]()
+"""What was tried, and put up walls."""
+
 WAY_OUT = "/run/way-out"
 """A short path, as a socket's has to be."""
 
 
-@cache
 def there() -> bool:
-    """Whether walls can be put up on this computer: tried once."""
+    """Whether walls can be put up on this computer; what has worked is not tried again."""
     program = shutil.which("bwrap")
     if program is None:
         return False
-    tried = [program, *_view(), "--unshare-all", "--", "/bin/sh", "-c", ":"]
-    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    if program not in _WORKS:
+        tried = [program, *_view(), "--unshare-all", "--", "/bin/sh", "-c", ":"]
+        if subprocess.run(tried, capture_output=True, check=False).returncode == 0:
+            _WORKS.add(program)
+    return program in _WORKS
 
 
 def within(

@@ -166,7 +166,7 @@ class Keeper:
         else:
             trouble = None
         try:
-            self._prepare(found, service, wanted)
+            self._prepare(found, service, wanted, walled)
         except mlflow.AwayError:
             raise
         except Exception as error:
@@ -183,7 +183,9 @@ class Keeper:
             self.tried = tried(self.name, service, asked, self.walls)
             self.changed()
 
-    def _prepare(self, found: registry.Found, service: str, wanted: ServedModel) -> None:
+    def _prepare(
+        self, found: registry.Found, service: str, wanted: ServedModel, walled: bool
+    ) -> None:
         self._doing(wanted, f"fetching version {found.version}")
         files = folders.MODEL_FILES / found.id
         if not files.is_dir():
@@ -207,7 +209,7 @@ class Keeper:
             memory_mb=wanted.memory_mb,
             request_mb=wanted.request_mb,
             seconds=wanted.seconds,
-            walled=self.walls.there(),
+            walled=walled,
         )
         # What serves may have to be started anew itself; nobody else is to do so meanwhile.
         beside = service != served(self.name)
@@ -248,7 +250,7 @@ class Keeper:
         if example.stat().st_size > wanted.request_mb << 20:
             raise StepError(
                 f"its own input example is larger than the {wanted.request_mb} MB that a request "
-                "may have; say more with `--request-mb`"
+                "may have; say more with `--request`"
             )
         body = json.loads(example.read_bytes())
         answer = ask(socket_of(service), "/invocations", body=body, timeout=wanted.seconds + 5)

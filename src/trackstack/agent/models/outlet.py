@@ -266,7 +266,7 @@ def _pass_on(source: socket.socket, sink: socket.socket, most: int | None = None
         while most != 0 and (piece := source.recv(_PIECE if most is None else min(most, _PIECE))):
             sink.sendall(piece)
             most = None if most is None else most - len(piece)
-        if most is None:
+        if most != 0:  # it went before it had said all
             sink.shutdown(socket.SHUT_WR)
     except OSError:
         return

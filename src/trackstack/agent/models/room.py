@@ -36,7 +36,8 @@ _NEVER_RAN = 127
 _PAGE = resource.getpagesize()
 _SPARED = {os.getpid(), os.getppid(), 1}
 _OUTSIDE = 0
-"""The parent of what is started from outside the container, such as by `docker exec`."""
+"""The parent of what is started from outside the container, such as by `docker exec`, with a
+session of its own, which is left alone."""
 
 
 @dataclass
@@ -92,15 +93,23 @@ class Room:
     def look(self) -> dict[str, int]:
         """How many bytes each has in memory, with all of its session; ends what is in none."""
         sessions = {child.pid: 0 for child in self.running.values()}
+        strays: dict[int, int] = {}
+        spared = set[int]()
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError, IndexError):
                 told = (folder / "stat").read_text().rpartition(")")[2].split()
-                parent, session = int(told[1]), int(told[3])
+                pid, parent, session = int(folder.name), int(told[1]), int(told[3])
                 if session in sessions:
                     pages = int((folder / "statm").read_text().split()[1])
                     sessions[session] += pages * _PAGE
-                elif parent != _OUTSIDE and int(folder.name) not in _SPARED:
-                    os.kill(int(folder.name), signal.SIGKILL)
+                elif parent == _OUTSIDE or pid in _SPARED:
+                    spared.add(session)
+                else:
+                    strays[pid] = session
+        for pid, session in strays.items():
+            if session not in spared:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
         return {name: sessions[child.pid] for name, child in self.running.items()}
 
 

@@ -24,7 +24,8 @@ _SCORE = Path("/proc/self/oom_score_adj")
 def main(service: str) -> None:
     """Take up the socket, then become the server; whoever connects meanwhile waits for it."""
     settings = settings_of(service)
-    if settings.walled and not bubblewrap.there():
+    walled = bubblewrap.there() if settings.walled is None else settings.walled
+    if walled and not bubblewrap.there():
         sys.exit("The walls that this model was placed in cannot be put up now.")
     if SERVICE in os.environ:
         end_leftovers(Path.cwd(), service)
@@ -34,9 +35,9 @@ def main(service: str) -> None:
     _limit(settings.most_memory_mb)
     # To the whole group: the server ends its requests and goes, and the walls fall with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    view = supervised.server_view(settings)
+    view = supervised.server_view(settings, walled)
     command = inside.server(view, settings, str(listening.fileno()))
-    if settings.walled:
+    if walled:
         read = (view.environment, view.files, *python_places(view.environment))
         command = bubblewrap.within(command, read=read)
     variables = inside.server_variables(view, settings) | supervised.belongings()

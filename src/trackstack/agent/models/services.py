@@ -18,7 +18,7 @@ _PING_SECONDS = 5
 def service_of(name: str, found: Found, wanted: ServedModel, walled: bool) -> str:
     """The name of the service that serves a version with its limits, within walls or not."""
     limits = wanted.model_dump(mode="json", exclude={"uri"})
-    return f"model-{name}.{content_id([found.id, limits, walled])[:8]}"
+    return f"model-{name}.{content_id([found.id, limits, *([] if walled else [walled])])[:8]}"
 
 
 def services_of(name: str) -> set[str]:

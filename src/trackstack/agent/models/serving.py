@@ -43,12 +43,12 @@ class Reporter:
     """Writes how the models do, when that has changed or is old.
 
     Attributes:
-        walls: whether there are any.
+        walls: those there are, or may be.
         trials: the last one of each model; also those of an earlier run.
     """
 
     store: ControlStore
-    walls: bool
+    walls: Walls
     trials: dict[str, ModelTrial] = field(default_factory=dict)
     _asked: Asked = field(default_factory=Asked)
     _generation: int = 0
@@ -72,7 +72,7 @@ class Reporter:
         report = ObservedModels(
             generation=self._generation + 1,
             desired=desired,
-            walls=self.walls,
+            walls=self.walls.there(),
             heartbeat=datetime.now(UTC),
             models={name: self._with_requests(name, each) for name, each in reports.items()},
             trials=self.trials,
@@ -120,7 +120,7 @@ def serve(store: ControlStore, walls: Walls) -> None:
     """Keep the models of the document served; returns when it has none."""
     kept: dict[str, Kept] = {}
     leaving: dict[str, Kept] = {}
-    reporter = Reporter(store, walls.there())
+    reporter = Reporter(store, walls)
     reporter.read()
     changed = Event()
     watcher = Thread(target=_watch, args=(changed,), daemon=True)

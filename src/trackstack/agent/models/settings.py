@@ -20,7 +20,8 @@ class Settings(Part):
         files: the folder with the model, in the machine's.
         environment: likewise, the one with its packages.
         walled: whether it is to run within walls. Found out before it is placed, and not again at
-            each start: a model might see to it that walls cannot be put up for a moment.
+            each start: a model might see to it that walls cannot be put up for a moment. None of a
+            server that was placed before this was kept.
     """
 
     version: str
@@ -29,7 +30,7 @@ class Settings(Part):
     memory_mb: int
     request_mb: int
     seconds: int
-    walled: bool = True
+    walled: bool | None = None
 
     @property
     def most_memory_mb(self) -> int:

@@ -88,12 +88,12 @@ class Supervised(AroundServices[Machine]):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def server_view(settings: Settings) -> View:
+def server_view(settings: Settings, walled: bool) -> View:
     """What a model's server sees."""
     return View(
         files=Path(settings.files).absolute(),
         environment=Path(settings.environment).absolute(),
-        scratch=bubblewrap.TEMPORARY if settings.walled else folders.TEMPORARY.absolute(),
+        scratch=bubblewrap.TEMPORARY if walled else folders.TEMPORARY.absolute(),
         way_out=None,
         uv=Path(uv.find_uv_bin()),
     )
