@@ -137,7 +137,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one port": ({"jupyter": {"port": 8080}}, "cannot both have the port 8080"),
     "everywhere": ({"server": {"listen": "0.0.0.0"}}, "say in hostnames"),
     "endpoint": ({"stores": {"artifacts_endpoint": "http://s3:9000"}}, "goes with a bucket"),
-    "client": ({"users": ["jupyter"]}, "is the user that JupyterLab itself is"),
+    "client": (
+        {"users": ["jupyter"]},
+        "^The test: 'jupyter' is the user that JupyterLab itself is",
+    ),
     "image": ({"images": {"base": "Debian 13"}}, "is not the name of an image"),
     "unknown": ({"jupyter": {"token": "x"}}, "jupyter.token is not a key of the spec"),
 }

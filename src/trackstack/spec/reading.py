@@ -165,7 +165,8 @@ def _explain(
         way_out = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
         return f"{key} is not a key of the spec ({way_out})"
     if kind == "value_error":
-        return f"{key}: {message.removeprefix('Value error, ')}"
+        said = message.removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said  # of several keys together
     of_a_list = bool(place) and isinstance(place[-1], int)
     right = (EACH if of_a_list else RIGHT).get(last, message)
     return f"{key} is {_as_written(value)} and should be {right}"
